@@ -1,0 +1,1 @@
+//! The mailer port: how notices leave the house.

@@ -1,0 +1,43 @@
+//! The mail store port: measuring what a mailbox holds.
+
+use std::collections::BTreeMap;
+
+use crate::quota::Cells;
+
+/// What an adapter needs to find a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxRef {
+    pub address: Box<str>,
+    /// Directory attributes that the path template may name.
+    pub attributes: BTreeMap<Box<str>, Box<str>>,
+}
+
+/// What a message's type was found to be, kept from one scan to the next so that a message is
+/// opened once at most. Opaque to everyone but the adapter that made it.
+pub type TypeMemory = Vec<u8>;
+
+/// What a measurement found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measurement {
+    pub cells: Cells,
+    pub files: u64,
+    /// Why the measurement is incomplete, one line a folder; empty when it is complete. The numbers
+    /// of an incomplete measurement are not to be stored.
+    pub problems: Vec<String>,
+    pub memory: TypeMemory,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MailStoreError {
+    /// The mailbox cannot be located: the path template needs something the account has not.
+    #[error("{0}")]
+    Unlocatable(String),
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// Measures mailboxes. Calls block and may run side by side on many threads.
+pub trait MailStore: Send + Sync + 'static {
+    /// Measures a whole mailbox. One that does not exist yet is empty.
+    fn measure(&self, mailbox: &MailboxRef, memory: &[u8]) -> Result<Measurement, MailStoreError>;
+}

@@ -1,0 +1,1 @@
+//! One codec a file: bytes in, a value or "incomplete" or "invalid" out. No I/O here.
