@@ -86,6 +86,9 @@ pub trait Directory: Send + Sync + 'static {
         stop: CancellationToken,
     ) -> Result<(), DirectoryError>;
 
+    /// The present value of an attribute, as it is spelled there.
+    async fn read(&self, dn: &str, attribute: Writable) -> Result<Option<Box<str>>, DirectoryError>;
+
     /// Carries out `wish` as one step: compare and set.
     async fn write(&self, wish: &Wish) -> Result<Written, DirectoryError>;
 }

@@ -125,6 +125,14 @@ pub enum LedgerError {
 pub struct Receipt(pub oneshot::Receiver<Result<Outcome, LedgerError>>);
 
 impl Receipt {
+    /// For a caller that had nothing to store.
+    pub fn ready(outcome: Outcome) -> Receipt {
+        let (sender, receiver) = oneshot::channel();
+        // The receiver is right here.
+        let _ = sender.send(Ok(outcome));
+        Receipt(receiver)
+    }
+
     pub async fn durable(self) -> Result<Outcome, LedgerError> {
         self.0.await.unwrap_or_else(|_| Err(LedgerError::Write("the ledger was closed".into())))
     }
@@ -138,6 +146,9 @@ impl Receipt {
 pub trait Ledger: Send + Sync + 'static {
     /// Hands a batch in. Batches are applied in the order of submission.
     fn submit(&self, batch: Batch) -> Receipt;
+
+    /// Whether a batch with this idempotency key has been applied.
+    fn seen(&self, key: u128) -> Result<bool, LedgerError>;
 
     fn read(&self, account: &str) -> Result<Option<Record>, LedgerError>;
 

@@ -18,7 +18,7 @@ use super::bucket::BucketName;
 use super::size::{self, SizeError, SizeFault, Units};
 
 /// One quota of a spec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Amount {
     Number(u64),
     Unlimited,
@@ -34,7 +34,7 @@ pub enum Measure {
 }
 
 /// A parsed value: the quota of the default bucket and those of the named ones, in written order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Spec {
     pub default: Amount,
     pub named: Vec<(BucketName, Amount)>,

@@ -213,8 +213,13 @@ impl<T: Trace> Case<'_, T> {
                 if in_grace { Action::Defer } else { Action::Reject }
             }
         };
+        let reason = match (status, attribute.is_domain()) {
+            (Status::OverQuota, true) => Reason::DomainOver,
+            (Status::OverQuota, false) => Reason::Over,
+            _ => Reason::Status(status),
+        };
         let told = || format!("{} is {}", attribute.as_str(), status.as_str());
-        Some(self.spoken(Rule::Status, action, Reason::Status(status), told))
+        Some(self.spoken(Rule::Status, action, reason, told))
     }
 
     fn domain(&mut self, domain: Option<&Filling>) -> Option<Verdict> {
