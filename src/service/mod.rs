@@ -1,1 +1,6 @@
 //! service
+
+pub mod listener;
+pub mod paced;
+pub mod policy;
+pub mod socket;

@@ -1,0 +1,306 @@
+//! The one accept loop, for every socket of the daemon.
+//!
+//! [`run`] accepts from all sockets of a service under one cap and hands each connection to a [`Host`]:
+//! [`Threads`] for line protocols, a thread a connection with blocking reads, which is the fastest there is
+//! for a few hundred connections that wait for each reply; [`Tasks`] for HTTP.
+//!
+//! Three things that accept loops get wrong: an error of accept(2) (no file descriptors left) must neither end
+//! the loop nor make it spin; a full house must not accept and then let wait, for a client that waits in the
+//! queue may try another server; and a stop must let the requests in hand finish, but not wait for the idle.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
+
+use super::socket::{Bound, Listener, Peer, Process, Stream};
+use crate::wire::endpoint::Endpoint;
+
+/// How long the loop rests after an error: what it ran out of needs time to come back.
+const REST: Duration = Duration::from_millis(100);
+
+/// Enough for a session that logs and formats; the pages that are never touched cost nothing.
+const STACK: usize = 128 * 1024;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once, over all sockets of the service. Those beyond wait in the system's queue.
+    pub connections: u32,
+    /// How long a stop waits for the requests in hand.
+    pub drain: Duration,
+}
+
+/// How a service ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every session came to its end.
+    Drained,
+    /// Some did not in time and were cut off.
+    Cut,
+}
+
+/// An accepted connection.
+pub type Accepted = Either<TcpStream, UnixStream>;
+
+/// A connection's place under the cap, given back when it is dropped.
+pub type Seat = OwnedSemaphorePermit;
+
+/// Where sessions live.
+pub trait Host: Send + Sync + 'static {
+    /// Begins a session, which holds `seat` until it has ended.
+    fn begin(&self, stream: Accepted, peer: Peer, seat: Seat) -> io::Result<()>;
+    /// Asks every session to end after the request in hand.
+    fn wake(&self);
+    /// Ends every session that is left.
+    fn cut(&self);
+}
+
+/// Accepts from `sockets` until `stop`. Then closes them (and unlinks their files), so that clients turn
+/// elsewhere at once, and waits for the sessions. Fails only where the runtime cannot take the sockets.
+pub async fn run(sockets: Vec<Bound>, limits: Limits, host: impl Host, stop: CancellationToken) -> io::Result<Ended> {
+    let host = Arc::new(host);
+    let seats = Arc::new(Semaphore::new(limits.connections as usize));
+    let mut loops = JoinSet::new();
+    for socket in sockets {
+        let acceptor = Acceptor::new(socket)?;
+        loops.spawn(accept(acceptor, Arc::clone(&seats), Arc::clone(&host), stop.clone()));
+    }
+    while let Some(ended) = loops.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(event = "accept_loop_died", error = %error);
+        }
+    }
+    stop.cancelled().await;
+    host.wake();
+    let everyone = seats.acquire_many(limits.connections);
+    if tokio::time::timeout(limits.drain, everyone).await.is_ok() {
+        return Ok(Ended::Drained);
+    }
+    host.cut();
+    Ok(Ended::Cut)
+}
+
+async fn accept(acceptor: Acceptor, seats: Arc<Semaphore>, host: Arc<impl Host>, stop: CancellationToken) {
+    let accept = async {
+        loop {
+            let seat = seat(&seats, &acceptor.at).await;
+            let begun = match acceptor.accept().await {
+                Ok((stream, peer)) => host.begin(stream, peer, seat),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = begun {
+                tracing::warn!(event = "accept_failed", socket = %acceptor.at, error = %error);
+                tokio::time::sleep(REST).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = accept => {}
+    }
+}
+
+async fn seat(seats: &Arc<Semaphore>, at: &Endpoint) -> Seat {
+    if let Ok(seat) = Arc::clone(seats).try_acquire_owned() {
+        return seat;
+    }
+    tracing::warn!(event = "connections_full", socket = %at);
+    match Arc::clone(seats).acquire_owned().await {
+        Ok(seat) => seat,
+        // Nobody closes the semaphore; if somebody did, there would be no more seats.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+struct Acceptor {
+    listener: Either<TcpListener, UnixListener>,
+    at: Endpoint,
+    _bound: Bound,
+}
+
+impl Acceptor {
+    fn new(bound: Bound) -> io::Result<Acceptor> {
+        let listener = match &bound.listener {
+            Listener::Tcp(listener) => Either::Left(TcpListener::from_std(listener.try_clone()?)?),
+            Listener::Unix(listener) => Either::Right(UnixListener::from_std(listener.try_clone()?)?),
+        };
+        Ok(Acceptor { listener, at: bound.endpoint().clone(), _bound: bound })
+    }
+
+    async fn accept(&self) -> io::Result<(Accepted, Peer)> {
+        match &self.listener {
+            Either::Left(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Replies are short and somebody waits for each.
+                stream.set_nodelay(true)?;
+                Ok((Either::Left(stream), Peer::Tcp(address)))
+            }
+            Either::Right(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let process = stream.peer_cred().ok();
+                let process = process.map(|cred| Process { pid: cred.pid().unwrap_or(0), uid: cred.uid() });
+                Ok((Either::Right(stream), Peer::Unix(process)))
+            }
+        }
+    }
+}
+
+/// A session of a line protocol, on a thread of its own.
+pub trait Session: Send + Sync + 'static {
+    /// Talks until the end. Reads see the end of the stream when the daemon stops.
+    fn talk(&self, connection: &Connection);
+}
+
+/// What a session on a thread has in its hands.
+#[derive(Debug)]
+pub struct Connection {
+    pub stream: Stream,
+    pub peer: Peer,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Connection {
+    /// Whether the daemon is about to stop: a session answers what it has read and ends. A client that never
+    /// pauses would not notice the end of the stream.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// A thread a connection.
+pub struct Threads<S> {
+    name: &'static str,
+    session: Arc<S>,
+    open: Arc<Mutex<Open>>,
+    stopping: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    connections: HashMap<u64, Arc<Connection>>,
+}
+
+impl<S: Session> Threads<S> {
+    /// `name`: of the threads, as `ps -L` and a debugger show it; the system keeps 15 bytes.
+    pub fn new(name: &'static str, session: S) -> Threads<S> {
+        Threads { name, session: Arc::new(session), open: Arc::default(), stopping: Arc::default() }
+    }
+
+    fn shut(&self, how: Shutdown) {
+        for connection in self.open.lock().connections.values() {
+            // It may have gone by itself.
+            let _ = connection.stream.shutdown(how);
+        }
+    }
+}
+
+impl<S: Session> Host for Threads<S> {
+    fn begin(&self, stream: Accepted, peer: Peer, seat: Seat) -> io::Result<()> {
+        let stream = blocking(stream)?;
+        let connection = Arc::new(Connection { stream, peer, stopping: Arc::clone(&self.stopping) });
+        let present = {
+            let mut open = self.open.lock();
+            let number = open.next;
+            open.next = number.wrapping_add(1);
+            open.connections.insert(number, Arc::clone(&connection));
+            Present { number, connection, open: Arc::clone(&self.open), _seat: seat }
+        };
+        let session = Arc::clone(&self.session);
+        let thread = std::thread::Builder::new().name(self.name.into()).stack_size(STACK);
+        thread.spawn(move || session.talk(&present.connection)).map(drop)
+    }
+
+    fn wake(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.shut(Shutdown::Read);
+    }
+
+    fn cut(&self) {
+        self.shut(Shutdown::Both);
+    }
+}
+
+fn blocking(stream: Accepted) -> io::Result<Stream> {
+    let stream = match stream {
+        Either::Left(stream) => Stream::Tcp(stream.into_std()?),
+        Either::Right(stream) => Stream::Unix(stream.into_std()?),
+    };
+    match &stream {
+        Stream::Tcp(stream) => stream.set_nonblocking(false)?,
+        Stream::Unix(stream) => stream.set_nonblocking(false)?,
+    }
+    Ok(stream)
+}
+
+/// A session in the register; leaves it, and its seat, however the session ends.
+struct Present {
+    number: u64,
+    connection: Arc<Connection>,
+    open: Arc<Mutex<Open>>,
+    _seat: Seat,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(event = "session_panicked", peer = %self.connection.peer);
+        }
+        self.open.lock().connections.remove(&self.number);
+    }
+}
+
+/// A task a connection, for protocols that are served asynchronously. `serve` gets a token that is cancelled
+/// when the request in hand is to be the last.
+pub struct Tasks<F> {
+    serve: F,
+    wake: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl<F, Served> Tasks<F>
+where
+    F: Fn(Accepted, Peer, CancellationToken) -> Served + Send + Sync + 'static,
+    Served: Future<Output = ()> + Send + 'static,
+{
+    pub fn new(serve: F) -> Tasks<F> {
+        Tasks { serve, wake: CancellationToken::new(), cut: CancellationToken::new() }
+    }
+}
+
+impl<F, Served> Host for Tasks<F>
+where
+    F: Fn(Accepted, Peer, CancellationToken) -> Served + Send + Sync + 'static,
+    Served: Future<Output = ()> + Send + 'static,
+{
+    fn begin(&self, stream: Accepted, peer: Peer, seat: Seat) -> io::Result<()> {
+        let served = (self.serve)(stream, peer, self.wake.clone());
+        let cut = self.cut.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = served => {}
+                () = cut.cancelled() => {}
+            }
+            drop(seat);
+        });
+        Ok(())
+    }
+
+    fn wake(&self) {
+        self.wake.cancel();
+    }
+
+    fn cut(&self) {
+        self.cut.cancel();
+    }
+}

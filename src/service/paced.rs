@@ -1,0 +1,99 @@
+//! Reading and writing under two limits: how long a connection may be idle between requests, and how long one
+//! request may take from its first byte to its last, or its reply to be taken. Without the second, a client
+//! that sends a byte a second would hold its thread for ever.
+//!
+//! The limits cost nothing where all goes well: the system keeps the idle limit, and the clock is read only
+//! when a request comes in pieces.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use super::socket::Stream;
+
+/// Both are at least a millisecond in force, for a socket takes 0 as no limit at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    pub idle: Duration,
+    pub request: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Stalled {
+    #[error("no request within the idle limit")]
+    Idle,
+    #[error("the request was not complete within its time limit")]
+    SlowRequest,
+    #[error("the replies were not taken within the time limit")]
+    SlowReader,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+pub struct Paced<'a> {
+    stream: &'a Stream,
+    pace: Pace,
+    /// When the first piece of an incomplete request was there.
+    begun: Option<Instant>,
+}
+
+impl<'a> Paced<'a> {
+    pub fn new(stream: &'a Stream, pace: Pace) -> io::Result<Paced<'a>> {
+        let least = Duration::from_millis(1);
+        let pace = Pace { idle: pace.idle.max(least), request: pace.request.max(least) };
+        stream.set_read_timeout(Some(pace.idle))?;
+        stream.set_write_timeout(Some(pace.request))?;
+        Ok(Paced { stream, pace, begun: None })
+    }
+
+    /// Reads what is there; 0 at the end. `within`: a part of a request has been read before.
+    pub fn read(&mut self, buffer: &mut [u8], within: bool) -> Result<usize, Stalled> {
+        loop {
+            match (within, self.begun) {
+                (true, begun) => {
+                    let begun = begun.unwrap_or_else(Instant::now);
+                    self.begun = Some(begun);
+                    let left = self.pace.request.saturating_sub(begun.elapsed());
+                    if left.is_zero() {
+                        return Err(Stalled::SlowRequest);
+                    }
+                    self.stream.set_read_timeout(Some(left))?;
+                }
+                (false, Some(_)) => {
+                    self.begun = None;
+                    self.stream.set_read_timeout(Some(self.pace.idle))?;
+                }
+                (false, None) => {}
+            }
+            match (&mut &*self.stream).read(buffer) {
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if timed_out(&error) && within => return Err(Stalled::SlowRequest),
+                Err(error) if timed_out(&error) => return Err(Stalled::Idle),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Stalled> {
+        let mut rest = bytes;
+        let mut begun = None;
+        while !rest.is_empty() {
+            match (&mut &*self.stream).write(rest) {
+                Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if timed_out(&error) => return Err(Stalled::SlowReader),
+                Err(error) => return Err(error.into()),
+            }
+            // Each write may wait for the whole limit; a reader that takes a byte at a time gets no more than that.
+            if !rest.is_empty() && begun.get_or_insert_with(Instant::now).elapsed() >= self.pace.request {
+                return Err(Stalled::SlowReader);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn timed_out(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}

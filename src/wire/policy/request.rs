@@ -1,0 +1,229 @@
+//! The request: its attributes, its limits and the parser.
+
+/// The longest line, its end not counted. Postfix documents four times its `line_length_limit` of 2048 for
+/// an attribute; that limit also bounds the addresses that a stranger can send.
+pub const LINE_LIMIT: usize = 8 * 1024;
+
+/// The longest request, the empty line included. The some 35 attributes of Postfix 3.11 take about 1 KiB;
+/// with sender, recipient and HELO name as long as SMTP lines can make them, and encoded certificate names,
+/// they stay below 12 KiB. A session holds one buffer of this size.
+pub const REQUEST_LIMIT: usize = 16 * 1024;
+
+/// Stands for a value that is not UTF-8: it is not empty and equals no address, name or number.
+pub const NOT_UTF8: &str = "\u{fffd}";
+
+/// Where in the SMTP dialogue Postfix asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum State {
+    Connect,
+    Ehlo,
+    Helo,
+    Mail,
+    Rcpt,
+    Data,
+    EndOfMessage,
+    Vrfy,
+    Etrn,
+    /// Absent, or one that Postfix may invent later.
+    #[default]
+    Other,
+}
+
+impl State {
+    fn read(value: &[u8]) -> State {
+        match value {
+            b"CONNECT" => State::Connect,
+            b"EHLO" => State::Ehlo,
+            b"HELO" => State::Helo,
+            b"MAIL" => State::Mail,
+            b"RCPT" => State::Rcpt,
+            b"DATA" => State::Data,
+            b"END-OF-MESSAGE" => State::EndOfMessage,
+            b"VRFY" => State::Vrfy,
+            b"ETRN" => State::Etrn,
+            _ => State::Other,
+        }
+    }
+}
+
+/// One request. A text attribute that was not sent is empty and a number 0, which is also how Postfix sends
+/// what it does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request<'a> {
+    pub state: State,
+    /// Empty for a bounce.
+    pub sender: &'a str,
+    /// As the client gave it: case and extension kept, no alias expanded. Empty at DATA and END-OF-MESSAGE
+    /// where the message has several recipients.
+    pub recipient: &'a str,
+    /// Accepted recipients; 0 before DATA.
+    pub recipient_count: u64,
+    /// Bytes: what SIZE= announced up to DATA (0 if nothing), the real size at END-OF-MESSAGE. A number past
+    /// 64 bits counts as the largest.
+    pub size: u64,
+    /// The same for all requests of one message; unique on one MTA host only. Empty outside of a message.
+    pub instance: &'a str,
+    pub queue_id: &'a str,
+    pub client_address: &'a str,
+    pub client_name: &'a str,
+    pub helo_name: &'a str,
+    pub sasl_username: &'a str,
+    pub policy_context: &'a str,
+    pub server_address: &'a str,
+    pub server_port: &'a str,
+}
+
+/// Why bytes are no request. The protocol has no reply for this: log it and disconnect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    #[error("a line is longer than {LINE_LIMIT} bytes")]
+    LongLine,
+    #[error("the request is longer than {REQUEST_LIMIT} bytes")]
+    LongRequest,
+    #[error("a line is not name=value")]
+    NoEquals,
+    #[error("the request does not hold request=smtpd_access_policy")]
+    NotPolicy,
+    #[error("size is not a number")]
+    Size,
+    #[error("recipient_count is not a number")]
+    RecipientCount,
+}
+
+/// The attributes that are kept, as places in [`Parser::values`].
+#[derive(Clone, Copy)]
+enum Name {
+    Request,
+    State,
+    Sender,
+    Recipient,
+    RecipientCount,
+    Size,
+    Instance,
+    QueueId,
+    ClientAddress,
+    ClientName,
+    HeloName,
+    SaslUsername,
+    PolicyContext,
+    ServerAddress,
+    ServerPort,
+}
+
+const NAMES: usize = Name::ServerPort as usize + 1;
+
+impl Name {
+    fn read(name: &[u8]) -> Option<Name> {
+        Some(match name {
+            b"request" => Name::Request,
+            b"protocol_state" => Name::State,
+            b"sender" => Name::Sender,
+            b"recipient" => Name::Recipient,
+            b"recipient_count" => Name::RecipientCount,
+            b"size" => Name::Size,
+            b"instance" => Name::Instance,
+            b"queue_id" => Name::QueueId,
+            b"client_address" => Name::ClientAddress,
+            b"client_name" => Name::ClientName,
+            b"helo_name" => Name::HeloName,
+            b"sasl_username" => Name::SaslUsername,
+            b"policy_context" => Name::PolicyContext,
+            b"server_address" => Name::ServerAddress,
+            b"server_port" => Name::ServerPort,
+            _ => return None,
+        })
+    }
+}
+
+/// Reads requests from bytes that arrive piecemeal.
+#[derive(Clone, Debug, Default)]
+pub struct Parser {
+    /// Where the line begins that has not ended yet.
+    line: usize,
+    /// Up to where that line has been searched for its end.
+    searched: usize,
+    /// Begin and end of every value seen; (0, 0) is none, for a value always has its name before it.
+    values: [(u32, u32); NAMES],
+}
+
+impl Parser {
+    /// Looks for a request at the beginning of `bytes` and yields it with its length. `None`: more bytes are
+    /// needed; the next call must show the same bytes again with more behind them. After a request the parser
+    /// is ready for the next one. After an error it is of no more use: there is no telling where a next
+    /// request would begin.
+    pub fn parse<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Request<'a>, usize)>, Invalid> {
+        let within = &bytes[..bytes.len().min(REQUEST_LIMIT)];
+        while let Some(more) = within.get(self.searched..).and_then(|rest| rest.iter().position(|b| *b == b'\n')) {
+            let end = self.searched + more;
+            let (begin, next) = (self.line, end + 1);
+            (self.line, self.searched) = (next, next);
+            let line = &within[begin..end];
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() {
+                let request = self.request(within)?;
+                *self = Parser::default();
+                return Ok(Some((request, next)));
+            }
+            self.attribute(begin, line)?;
+        }
+        self.searched = within.len();
+        // One byte of grace for a CR whose LF has not come yet.
+        if self.searched.saturating_sub(self.line) > LINE_LIMIT + 1 {
+            return Err(Invalid::LongLine);
+        }
+        match within.len() == REQUEST_LIMIT {
+            true => Err(Invalid::LongRequest),
+            false => Ok(None),
+        }
+    }
+
+    fn attribute(&mut self, begin: usize, line: &[u8]) -> Result<(), Invalid> {
+        if line.len() > LINE_LIMIT {
+            return Err(Invalid::LongLine);
+        }
+        let equals = line.iter().position(|b| *b == b'=').ok_or(Invalid::NoEquals)?;
+        if let Some(name) = Name::read(&line[..equals]) {
+            let value = &mut self.values[name as usize];
+            if *value == (0, 0) {
+                // Both are at most REQUEST_LIMIT.
+                *value = ((begin + equals + 1) as u32, (begin + line.len()) as u32);
+            }
+        }
+        Ok(())
+    }
+
+    fn request<'a>(&self, bytes: &'a [u8]) -> Result<Request<'a>, Invalid> {
+        let raw = |name: Name| {
+            let (begin, end) = self.values[name as usize];
+            &bytes[begin as usize..end as usize]
+        };
+        let text = |name: Name| str::from_utf8(raw(name)).unwrap_or(NOT_UTF8);
+        if raw(Name::Request) != b"smtpd_access_policy" {
+            return Err(Invalid::NotPolicy);
+        }
+        Ok(Request {
+            state: State::read(raw(Name::State)),
+            sender: text(Name::Sender),
+            recipient: text(Name::Recipient),
+            recipient_count: number(raw(Name::RecipientCount)).ok_or(Invalid::RecipientCount)?,
+            size: number(raw(Name::Size)).ok_or(Invalid::Size)?,
+            instance: text(Name::Instance),
+            queue_id: text(Name::QueueId),
+            client_address: text(Name::ClientAddress),
+            client_name: text(Name::ClientName),
+            helo_name: text(Name::HeloName),
+            sasl_username: text(Name::SaslUsername),
+            policy_context: text(Name::PolicyContext),
+            server_address: text(Name::ServerAddress),
+            server_port: text(Name::ServerPort),
+        })
+    }
+}
+
+/// Digits; nothing at all is 0. Stops at the largest number instead of wrapping round.
+fn number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        Some(number.saturating_mul(10).saturating_add(digit))
+    })
+}
