@@ -72,8 +72,9 @@ pub(super) fn read(section: Section) -> Quota {
 fn default_spec(measure: Measure) -> impl Fn(&str) -> Result<Spec, String> {
     move |text| {
         let spec = Spec::parse(text, measure).map_err(|error| error.to_string())?;
-        let amounts = spec.named.iter().map(|(_, amount)| amount).chain([&spec.default]);
-        match amounts.into_iter().any(|amount| *amount == Amount::Default) {
+        let refers = |amount: &Amount| *amount == Amount::Default;
+        let refers = refers(&spec.default) || spec.named.iter().any(|(_, amount)| refers(amount));
+        match refers {
             true => {
                 Err(format!("`{text}` is itself the default, so -2 says nothing; accepted: a quota, or -1 for none"))
             }
