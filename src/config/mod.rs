@@ -1,1 +1,99 @@
-//! config
+//! The settings: a TOML file, overridden by the environment, checked in full before anything starts.
+//!
+//! `config/mailquotad.toml` shows every key with its default. `MAILQUOTAD__SECTION__KEY` overrides one; lists
+//! are separated by commas there. Nothing outside of `cli` sees a [`Config`]: services get their own options.
+
+mod directory;
+mod house;
+mod policy;
+mod problem;
+mod quota;
+mod reader;
+mod sheet;
+mod store;
+mod words;
+
+use std::path::Path;
+
+pub use directory::{Attributes, Bind, Directory, DirectorySource, Follow, Ldap, Password};
+pub use house::{Http, Jobs, Log};
+pub use policy::{OnFailure, Policy, SocketAccess, Texts};
+pub use problem::{ConfigError, Problem};
+pub use quota::{Blocks, Enforcement, Quota, Root, WriteStatus};
+pub use sheet::Variables;
+pub use store::{Layout, Ledger, MailStore, Sizes};
+pub use words::Endpoint;
+
+use reader::{Findings, Section};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub directory: Directory,
+    pub ledger: Ledger,
+    pub mailstore: MailStore,
+    pub quota: Quota,
+    pub enforcement: Enforcement,
+    pub policy: Policy,
+    pub http: Http,
+    pub jobs: Jobs,
+    pub log: Log,
+    effective: toml::Table,
+}
+
+impl Config {
+    /// Reads `file` and the environment of this process.
+    pub fn load(file: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(file);
+        let text = text.map_err(|why| ConfigError::Unreadable { file: file.into(), why })?;
+        // A variable that is not UTF-8 cannot be one of ours.
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Config::read(&file.display().to_string(), &text, &variables.collect())
+    }
+
+    /// Checks `text`, which messages call `name`, with `variables` over it.
+    pub fn read(name: &str, text: &str, variables: &Variables) -> Result<Config, ConfigError> {
+        let joined = sheet::join(name, text, variables).map_err(ConfigError::Problems)?;
+        let findings = Findings::default();
+        let config = Config::check(Section::root(&findings, &joined, name));
+        let mut problems = findings.problems.into_inner();
+        match problems.is_empty() {
+            true => Ok(Config { effective: findings.effective.into_inner(), ..config }),
+            false => {
+                problems.sort_by(|a, b| a.position().cmp(&b.position()));
+                Err(ConfigError::Problems(problems))
+            }
+        }
+    }
+
+    /// Every key that the code knows, with dots.
+    pub fn known_keys() -> Vec<String> {
+        let (findings, nothing) =
+            (Findings::default(), config::Value::from(config::Map::<String, config::Value>::new()));
+        let _ = Config::check(Section::root(&findings, &nothing, ""));
+        findings.known.into_inner().into_iter().collect()
+    }
+
+    /// The configuration in force, defaults included and secrets hidden, as TOML that reads back.
+    pub fn print(&self) -> String {
+        toml::to_string(&self.effective).unwrap_or_default()
+    }
+
+    fn check(root: Section) -> Config {
+        let quota = quota::read(root.section("quota"));
+        let config = Config {
+            directory: directory::read(root.section("directory")),
+            ledger: store::read_ledger(root.section("ledger")),
+            mailstore: store::read_mailstore(root.section("mailstore")),
+            enforcement: quota::read_enforcement(root.section("enforcement"), quota.units),
+            policy: policy::read(root.section("policy")),
+            http: house::read_http(root.section("http")),
+            jobs: house::read_jobs(root.section("jobs")),
+            log: house::read_log(root.section("log")),
+            quota,
+            effective: toml::Table::new(),
+        };
+        root.finish();
+        config
+    }
+}

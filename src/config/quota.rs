@@ -1,0 +1,191 @@
+//! `[quota]` and `[enforcement]`: what the limits are and what happens at them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::quota::bucket::Zero;
+use crate::quota::spec::Measure;
+use crate::quota::standing::Starts;
+use crate::quota::verdict::{Allowance, Policy};
+use crate::quota::{Amount, Grace, Limits, Spec, Units};
+
+use super::reader::Section;
+use super::words;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub units: Units,
+    pub zero: Zero,
+    /// For accounts that have no quota, and whose domain sets none.
+    pub default_mailbox: Spec,
+    pub default_messages: Spec,
+    /// In Dovecot's syntax.
+    pub rules: Vec<String>,
+    pub roots: Vec<Root>,
+    /// Bytes; `None` is no limit.
+    pub max_message_size: Option<u64>,
+    /// Characters that part an address from its extension (`user+folder`).
+    pub recipient_delimiter: Vec<char>,
+    /// Content types (lower case, `audio/*` for any subtype) by the name that they are given.
+    pub types: BTreeMap<String, Vec<String>>,
+}
+
+/// A further set of limits that is checked beside the first; the strictest decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    pub name: String,
+    /// Only folders below this prefix count.
+    pub namespace: Option<String>,
+    pub rules: Vec<String>,
+    pub noenforcing: bool,
+    pub hidden: bool,
+    pub ignoreunlimited: bool,
+}
+
+impl Quota {
+    /// The limits of an account about which the directory says nothing.
+    pub fn defaults(&self) -> Limits {
+        Limits::new(&self.default_mailbox, &self.default_messages, &Limits::default(), self.zero)
+    }
+}
+
+pub(super) fn read(section: Section) -> Quota {
+    let units = [("binary", Units::Binary), ("decimal", Units::Decimal)];
+    let zero = [("no-mail", Zero::NoMail), ("unlimited", Zero::Unlimited)];
+    let units = section.text("units", "binary", words::one_of(&units));
+    let quota = Quota {
+        units,
+        zero: section.text("zero", "no-mail", words::one_of(&zero)),
+        default_mailbox: section.text("default_mailbox", "-1", default_spec(Measure::Bytes(units))),
+        default_messages: section.text("default_messages", "-1", default_spec(Measure::Messages)),
+        rules: section.list("rules", &[], words::any),
+        roots: read_roots(&section),
+        max_message_size: section.text("max_message_size", "-1", words::maximum(units)),
+        recipient_delimiter: section.text("recipient_delimiter", "+", delimiter),
+        types: read_types(section.section("types")),
+    };
+    section.finish();
+    quota
+}
+
+/// A spec that stands on its own: the default cannot refer to a default.
+fn default_spec(measure: Measure) -> impl Fn(&str) -> Result<Spec, String> {
+    move |text| {
+        let spec = Spec::parse(text, measure).map_err(|error| error.to_string())?;
+        let refers = |amount: &Amount| *amount == Amount::Default;
+        let refers = refers(&spec.default) || spec.named.iter().any(|(_, amount)| refers(amount));
+        match refers {
+            true => {
+                Err(format!("`{text}` is itself the default, so -2 says nothing; accepted: a quota, or -1 for none"))
+            }
+            false => Ok(spec),
+        }
+    }
+}
+
+fn delimiter(text: &str) -> Result<Vec<char>, String> {
+    match text.chars().find(|c| c.is_alphanumeric() || c.is_control() || c.is_whitespace() || *c == '@') {
+        Some(c) => Err(format!("`{c}` cannot part an address; accepted: marks as in +, or nothing")),
+        None => Ok(text.chars().collect()),
+    }
+}
+
+fn read_roots(section: &Section) -> Vec<Root> {
+    const NAME: &str = "a name of its own for each root";
+    section.known(&["root.name", "root.namespace", "root.rules"]);
+    section.known(&["root.noenforcing", "root.hidden", "root.ignoreunlimited"]);
+    let mut roots: Vec<Root> = Vec::new();
+    for section in section.sections("root") {
+        let name = section.required("name", NAME, words::any).unwrap_or_default();
+        if roots.iter().any(|root| root.name == name) {
+            section.refuse("name", format!("`{name}` is the name of an earlier root; accepted: {NAME}"));
+        }
+        roots.push(Root {
+            name,
+            namespace: section.optional("namespace", words::any),
+            rules: section.list("rules", &[], words::any),
+            noenforcing: section.flag("noenforcing", false),
+            hidden: section.flag("hidden", false),
+            ignoreunlimited: section.flag("ignoreunlimited", false),
+        });
+        section.finish();
+    }
+    roots
+}
+
+fn read_types(section: Section) -> BTreeMap<String, Vec<String>> {
+    let mut types = BTreeMap::new();
+    for name in section.names() {
+        let types_of = section.list(&name, &[], words::content_type);
+        if name.contains([';', '%', '#']) || name.chars().any(char::is_control) || name.is_empty() {
+            section.refuse(&name, "cannot be named in a mailQuota; accepted: a name without ; % and #");
+        }
+        types.insert(name, types_of);
+    }
+    section.finish();
+    types
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enforcement {
+    pub enabled: bool,
+    pub grace: Grace,
+    pub domain_grace: Grace,
+    pub status: WriteStatus,
+    pub blocks: Blocks,
+    pub allowance: Allowance,
+    /// How long room is held for a message that was accepted and has not been seen in the store.
+    pub reservation_timeout: Duration,
+}
+
+/// When the directory is told that an account is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteStatus {
+    AfterGrace,
+    AtOnce,
+    Never,
+}
+
+/// Which full bucket blocks the account as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    DefaultBucket,
+    AnyBucket,
+}
+
+impl Enforcement {
+    /// The settings that a verdict depends on.
+    pub fn policy(&self, quota: &Quota) -> Policy {
+        Policy {
+            enforce: self.enabled,
+            max_size: quota.max_message_size,
+            allowance: self.allowance,
+            grace: self.grace,
+            domain_grace: self.domain_grace,
+        }
+    }
+}
+
+pub(super) fn read_enforcement(section: Section, units: Units) -> Enforcement {
+    let starts = [("limit", Starts::AtLimit), ("warned", Starts::AtThreshold)];
+    let status =
+        [("after-grace", WriteStatus::AfterGrace), ("at-once", WriteStatus::AtOnce), ("never", WriteStatus::Never)];
+    let blocks = [("default-bucket", Blocks::DefaultBucket), ("any-bucket", Blocks::AnyBucket)];
+    let starts = section.text("grace_starts", "limit", words::one_of(&starts));
+    let grace = |period: &str, default: &str, threshold: &str| Grace {
+        threshold: section.number(threshold, 90, 1..=100),
+        period: section.text(period, default, words::duration),
+        starts,
+    };
+    let enforcement = Enforcement {
+        enabled: section.flag("enabled", true),
+        grace: grace("grace_period", "120h", "threshold"),
+        domain_grace: grace("domain_grace_period", "0s", "domain_threshold"),
+        status: section.text("status", "after-grace", words::one_of(&status)),
+        blocks: section.text("blocks", "default-bucket", words::one_of(&blocks)),
+        allowance: section.text("allowance", "10%", words::allowance(units)),
+        reservation_timeout: section.text("reservation_timeout", "10m", words::delay),
+    };
+    section.finish();
+    enforcement
+}

@@ -1,0 +1,156 @@
+//! One function for each event that an operator may search for. `event=` names it; the same thing has the
+//! same key in every event, and `docs/monitoring.md` lists them. A change here is a change of interface.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::quota::{Level, Moment, Usage, Verdict};
+
+use super::word;
+
+pub fn started(version: &str, config: &dyn Display) {
+    info!(event = "started", version, %config);
+}
+
+/// From here on requests are answered.
+pub fn ready(accounts: usize, domains: usize, after: Duration) {
+    info!(event = "ready", accounts, domains, ms = millis(after));
+}
+
+pub fn listening(service: &str, endpoint: &dyn Display) {
+    info!(event = "listening", service, %endpoint);
+}
+
+pub fn stopping(signal: &str) {
+    info!(event = "stopping", signal);
+}
+
+pub fn stopped() {
+    info!(event = "stopped");
+}
+
+pub fn reloaded(config: &dyn Display) {
+    info!(event = "reloaded", %config);
+}
+
+/// The old configuration stays in force.
+pub fn reload_failed(why: &dyn Display) {
+    error!(event = "reload-failed", %why);
+}
+
+/// A message was deferred or rejected.
+pub fn refused(recipient: &str, sender: &str, size: u64, verdict: Verdict, reply: &str) {
+    let (action, reason) = (verdict.action.as_str(), word(verdict.reason));
+    info!(event = "refused", recipient, sender, size, action, reason, reply);
+}
+
+pub fn passed(recipient: &str, sender: &str, size: u64, verdict: Verdict) {
+    debug!(event = "passed", recipient, sender, size, action = verdict.action.as_str(), reason = word(verdict.reason));
+}
+
+/// A client sent what is not the protocol, or sent it too slowly, and was disconnected.
+pub fn garbage(service: &str, client: &dyn Display, why: &dyn Display) {
+    warn!(event = "garbage", service, %client, %why);
+}
+
+/// All connections that are allowed are in use.
+pub fn crowded(service: &str, connections: usize) {
+    warn!(event = "crowded", service, connections);
+}
+
+/// A connection could not be accepted; the next one is waited for.
+pub fn accept_failed(service: &str, why: &dyn Display) {
+    warn!(event = "accept-failed", service, %why);
+}
+
+pub fn directory_loaded(accounts: usize, domains: usize, took: Duration) {
+    info!(event = "directory-loaded", accounts, domains, ms = millis(took));
+}
+
+/// What was known stays in force.
+pub fn directory_lost(why: &dyn Display) {
+    warn!(event = "directory-lost", %why);
+}
+
+pub fn directory_back() {
+    info!(event = "directory-back");
+}
+
+/// An entry cannot be read; its last good state stays in force.
+pub fn entry_bad(dn: &str, why: &dyn Display) {
+    warn!(event = "entry-bad", dn, %why);
+}
+
+/// A value is no quota; the last good limits stay in force.
+pub fn value_bad(account: &str, attribute: &str, why: &dyn Display) {
+    warn!(event = "value-bad", account, attribute, %why);
+}
+
+/// An account's or a domain's bucket moved from one standing to another.
+pub fn standing_changed(of: &str, bucket: &dyn Display, from: Level, to: Level, since: Option<Moment>, used: Usage) {
+    let since = since.map(|since| since.to_string());
+    info!(
+        event = "standing-changed",
+        of,
+        %bucket,
+        from = from.as_str(),
+        to = to.as_str(),
+        since,
+        bytes = used.bytes,
+        messages = used.messages
+    );
+}
+
+pub fn status_written(dn: &str, attribute: &dyn Display, from: &str, to: &str) {
+    info!(event = "status-written", dn, %attribute, from, to);
+}
+
+/// Somebody else has set another value; it was left alone.
+pub fn status_overruled(dn: &str, attribute: &dyn Display, found: &str, to: &str) {
+    info!(event = "status-overruled", dn, %attribute, found, to);
+}
+
+/// A write did not go through; it is tried again after `retry`, or, without, when an admin has acted.
+pub fn status_failed(dn: &str, attribute: &dyn Display, why: &dyn Display, retry: Option<Duration>) {
+    match retry {
+        Some(retry) => warn!(event = "status-failed", dn, %attribute, %why, retry_ms = millis(retry)),
+        None => error!(event = "status-refused", dn, %attribute, %why),
+    }
+}
+
+/// Verdicts go on; updates are lost until the next resync.
+pub fn ledger_failed(why: &dyn Display) {
+    error!(event = "ledger-failed", %why);
+}
+
+pub fn ledger_back() {
+    info!(event = "ledger-back");
+}
+
+pub fn scanned(account: &str, used: Usage, files: u64, took: Duration) {
+    debug!(event = "scanned", account, bytes = used.bytes, messages = used.messages, files, ms = millis(took));
+}
+
+/// The mailbox could not be measured as a whole; its old usage stays.
+pub fn scan_incomplete(account: &str, why: &dyn Display) {
+    warn!(event = "scan-incomplete", account, %why);
+}
+
+pub fn job_done(job: &str, took: Duration) {
+    info!(event = "job-done", job, ms = millis(took));
+}
+
+pub fn job_failed(job: &str, why: &dyn Display) {
+    error!(event = "job-failed", job, %why);
+}
+
+/// The last run had not ended when the next was due.
+pub fn job_skipped(job: &str) {
+    warn!(event = "job-skipped", job);
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,271 @@
+//! Counters and gauges, each declared beside its help text; `docs/monitoring.md` lists them all.
+//!
+//! There is no global: who counts is handed a [`Metrics`]. Labels have few values, and never an account.
+
+use std::sync::OnceLock;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Metric, Registry};
+
+use crate::account::Status;
+use crate::quota::{Action, Level, Reason, Verdict};
+
+use super::word;
+
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
+type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Registry,
+    verdicts: Verdicts,
+    pub policy_requests: Counter,
+    pub policy_connections: Gauge,
+    pub policy_refused_connections: Counter,
+    pub policy_garbage: Counter,
+    pub accounts: Gauge,
+    pub domains: Gauge,
+    pub bad_values: Gauge,
+    standings: Gauges<2>,
+    pub directory_up: Gauge,
+    pub directory_reached: Gauge,
+    pub directory_changes: Counter,
+    pub ledger_batches: Counter,
+    pub ledger_operations: Counter,
+    pub ledger_errors: Counter,
+    pub ledger_up: Gauge,
+    scans: Counters<1>,
+    pub scanned_files: Counter,
+    status_writes: Counters<1>,
+    pub outbox: Gauge,
+    jobs: Counters<2>,
+}
+
+/// How a measurement of a mailbox ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    Complete,
+    /// Some folder could not be read; the old usage stays.
+    Incomplete,
+    Failed,
+}
+
+/// What became of a write to the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusWrite {
+    Done,
+    /// An admin's value was found and left alone.
+    Overruled,
+    /// The entry is gone.
+    NoEntry,
+    /// To be tried again.
+    Failed,
+    /// Not to be tried again before somebody acts.
+    Refused,
+}
+
+/// Whose standing is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Account,
+    Domain,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let mut registry = Registry::with_prefix("mailquotad");
+        let version = Gauges::<1>::default();
+        version.get_or_create_owned(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
+        registry.register("build", "The version that runs, as a label", version);
+        let r = &mut registry;
+        Metrics {
+            verdicts: Verdicts::new(declare(r, "verdicts", "Verdicts given, by action and reason")),
+            policy_requests: declare(r, "policy_requests", "Requests of the policy protocol answered"),
+            policy_connections: declare(r, "policy_connections", "Connections of the policy protocol that are open"),
+            policy_refused_connections: declare(
+                r,
+                "policy_refused_connections",
+                "Connections of the policy protocol closed because policy.max_connections were open",
+            ),
+            policy_garbage: declare(
+                r,
+                "policy_garbage",
+                "Connections of the policy protocol closed because of what was sent, or because it came too slowly",
+            ),
+            accounts: declare(r, "accounts", "Accounts loaded from the directory"),
+            domains: declare(r, "domains", "Domains loaded from the directory"),
+            bad_values: declare(
+                r,
+                "bad_values",
+                "Entries of the directory with a value that cannot be used; their last good limits are in force",
+            ),
+            standings: declare(r, "standings", "Accounts and domains that do not stand under, by standing"),
+            directory_up: declare(r, "directory_up", "Whether the directory can be reached: 1 or 0"),
+            directory_reached: declare(
+                r,
+                "directory_reached_timestamp_seconds",
+                "When the directory was last heard of, in seconds since 1970",
+            ),
+            directory_changes: declare(
+                r,
+                "directory_changes",
+                "Entries of the directory that were new, changed or gone",
+            ),
+            ledger_batches: declare(r, "ledger_batches", "Batches that the ledger has made durable"),
+            ledger_operations: declare(r, "ledger_operations", "Operations in the batches that are durable"),
+            ledger_errors: declare(r, "ledger_errors", "Batches that the ledger could not store"),
+            ledger_up: declare(r, "ledger_up", "Whether the ledger can write: 1 or 0"),
+            scans: declare(r, "scans", "Mailboxes measured, by result"),
+            scanned_files: declare(r, "scanned_files", "Files that measurements have counted"),
+            status_writes: declare(r, "status_writes", "Writes of a status to the directory, by result"),
+            outbox: declare(r, "outbox", "Writes to the directory that are waiting"),
+            jobs: declare(r, "jobs", "Runs of scheduled jobs, by job and result"),
+            registry,
+        }
+    }
+}
+
+fn declare<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+impl Metrics {
+    /// Counts a verdict. On the hot path: after the first of its kind, one atomic addition.
+    pub fn verdict(&self, verdict: Verdict) {
+        self.verdicts.count(verdict);
+    }
+
+    pub fn scan(&self, scan: Scan) {
+        let result = match scan {
+            Scan::Complete => "complete",
+            Scan::Incomplete => "incomplete",
+            Scan::Failed => "failed",
+        };
+        self.scans.get_or_create(&[("result", result)]).inc();
+    }
+
+    pub fn status_write(&self, write: StatusWrite) {
+        let result = match write {
+            StatusWrite::Done => "done",
+            StatusWrite::Overruled => "overruled",
+            StatusWrite::NoEntry => "no-entry",
+            StatusWrite::Failed => "failed",
+            StatusWrite::Refused => "refused",
+        };
+        self.status_writes.get_or_create(&[("result", result)]).inc();
+    }
+
+    pub fn job(&self, job: &'static str, done: bool) {
+        let result = if done { "done" } else { "failed" };
+        self.jobs.get_or_create(&[("job", job), ("result", result)]).inc();
+    }
+
+    /// How many accounts or domains stand at `level` now.
+    pub fn standing(&self, whose: Whose, level: Level, count: i64) {
+        let of = match whose {
+            Whose::Account => "account",
+            Whose::Domain => "domain",
+        };
+        self.standings.get_or_create(&[("of", of), ("standing", level.as_str())]).set(count);
+    }
+
+    /// Everything, in the text form of OpenMetrics.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Only a writer can fail, and a String does not.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// The counters of verdicts, found by index: a family would take a lock and a hash for each request.
+struct Verdicts {
+    family: Counters<2>,
+    found: [[OnceLock<Counter>; REASONS]; ACTIONS],
+}
+
+const ACTIONS: usize = 3;
+const REASONS: usize = 15;
+
+impl Verdicts {
+    fn new(family: Counters<2>) -> Verdicts {
+        Verdicts { family, found: Default::default() }
+    }
+
+    fn count(&self, verdict: Verdict) {
+        let counter = &self.found[action(verdict.action)][reason(verdict.reason)];
+        let labels = [("action", verdict.action.as_str()), ("reason", word(verdict.reason))];
+        counter.get_or_init(|| self.family.get_or_create_owned(&labels)).inc();
+    }
+}
+
+const fn action(action: Action) -> usize {
+    match action {
+        Action::Pass => 0,
+        Action::Defer => 1,
+        Action::Reject => 2,
+    }
+}
+
+const fn reason(reason: Reason) -> usize {
+    match reason {
+        Reason::Unknown => 0,
+        Reason::Exempt => 1,
+        Reason::LargerThanSite => 2,
+        Reason::LargerThanLimit => 3,
+        Reason::DomainOver => 4,
+        Reason::Over => 5,
+        Reason::NoRoom => 6,
+        Reason::Room => 7,
+        Reason::Status(Status::Active) => 8,
+        Reason::Status(Status::Inactive) => 9,
+        Reason::Status(Status::Disabled) => 10,
+        Reason::Status(Status::Deleted) => 11,
+        Reason::Status(Status::Hold) => 12,
+        Reason::Status(Status::OverQuota) => 13,
+        Reason::Status(Status::Removed) => 14,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_counted_by_action_and_reason() {
+        let metrics = Metrics::default();
+        let over = Verdict { action: Action::Defer, reason: Reason::Over };
+        let gone = Verdict { action: Action::Reject, reason: Reason::Status(Status::Removed) };
+        [over, over, gone].into_iter().for_each(|verdict| metrics.verdict(verdict));
+        let text = metrics.render();
+        assert!(text.contains(r#"mailquotad_verdicts_total{action="defer",reason="over"} 2"#), "{text}");
+        assert!(text.contains(r#"mailquotad_verdicts_total{action="reject",reason="status-removed"} 1"#), "{text}");
+    }
+
+    #[test]
+    fn gauges_and_results_show() {
+        let metrics = Metrics::default();
+        metrics.standing(Whose::Domain, Level::Over, 3);
+        metrics.status_write(StatusWrite::Overruled);
+        metrics.scan(Scan::Incomplete);
+        metrics.job("resync", true);
+        metrics.outbox.set(2);
+        let text = metrics.render();
+        for line in [
+            r#"mailquotad_standings{of="domain",standing="over"} 3"#,
+            r#"mailquotad_status_writes_total{result="overruled"} 1"#,
+            r#"mailquotad_scans_total{result="incomplete"} 1"#,
+            r#"mailquotad_jobs_total{job="resync",result="done"} 1"#,
+            "mailquotad_outbox 2",
+            "# HELP mailquotad_outbox Writes to the directory that are waiting.",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}
