@@ -121,6 +121,16 @@ pub enum LedgerError {
     TooNew { path: String, found: u8, known: u8 },
 }
 
+/// How the engine does, in numbers since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    pub batches: u64,
+    pub operations: u64,
+    pub errors: u64,
+    /// Why the last write failed; `None` once a write has gone through again.
+    pub trouble: Option<String>,
+}
+
 /// Resolves when the batch is durable, or was refused as a whole.
 pub struct Receipt(pub oneshot::Receiver<Result<Outcome, LedgerError>>);
 
@@ -159,6 +169,8 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Every value of a shelf, in the order of the keys.
     fn shelf_all(&self, shelf: Shelf, each: &mut dyn FnMut(&[u8], Vec<u8>)) -> Result<(), LedgerError>;
+
+    fn health(&self) -> Health;
 
     /// Finishes what was submitted and closes; later batches are refused.
     fn close(&self) -> Result<(), LedgerError>;

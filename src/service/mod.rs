@@ -1,6 +1,34 @@
-//! service
+//! The work: ports and model joined. Nothing in here names an adapter or knows the configuration.
+//!
+//! - [`book`], [`account`], [`domain`]: the state in memory.
+//! - [`accounting`]: the one place where usage, limits and standings change.
+//! - [`sync`]: directory changes into the state; [`outbox`]: statuses into the directory.
+//! - [`admission`]: the one place that asks the model for a verdict, behind [`policy`] and [`http`].
+//! - [`measuring`], [`resync`]: what mailboxes hold. [`enforce`], [`jobs`]: what time does.
+//! - [`listener`]: the one accept loop.
 
+pub mod account;
+pub mod accounting;
+pub mod admission;
+pub mod book;
+pub mod clock;
+pub mod domain;
+pub mod enforce;
+pub mod expansion;
+pub mod http;
+pub mod jobs;
 pub mod listener;
-pub mod paced;
+pub mod measuring;
+pub mod outbox;
+mod paced;
 pub mod policy;
+mod pool;
+pub mod report;
+pub mod resync;
+pub mod settings;
 pub mod socket;
+pub mod status;
+mod stored;
+pub mod sync;
+pub mod timers;
+pub mod transactions;

@@ -27,6 +27,11 @@ pub fn stopping(signal: &str) {
     info!(event = "stopping", signal);
 }
 
+/// A second signal came before everything was done.
+pub fn forced() {
+    warn!(event = "forced");
+}
+
 pub fn stopped() {
     info!(event = "stopped");
 }
@@ -41,9 +46,9 @@ pub fn reload_failed(why: &dyn Display) {
 }
 
 /// A message was deferred or rejected.
-pub fn refused(recipient: &str, sender: &str, size: u64, verdict: Verdict, reply: &str) {
+pub fn refused(recipient: &str, sender: &str, size: u64, verdict: Verdict, reply: &dyn Display) {
     let (action, reason) = (verdict.action.as_str(), word(verdict.reason));
-    info!(event = "refused", recipient, sender, size, action, reason, reply);
+    info!(event = "refused", recipient, sender, size, action, reason, %reply);
 }
 
 pub fn passed(recipient: &str, sender: &str, size: u64, verdict: Verdict) {
@@ -83,9 +88,9 @@ pub fn entry_bad(dn: &str, why: &dyn Display) {
     warn!(event = "entry-bad", dn, %why);
 }
 
-/// A value is no quota; the last good limits stay in force.
-pub fn value_bad(account: &str, attribute: &str, why: &dyn Display) {
-    warn!(event = "value-bad", account, attribute, %why);
+/// A value is no quota; the last good limits stay in force. `why` begins with the attribute.
+pub fn value_bad(of: &str, why: &str) {
+    warn!(event = "value-bad", of, why);
 }
 
 /// An account's or a domain's bucket moved from one standing to another.
@@ -136,6 +141,16 @@ pub fn scanned(account: &str, used: Usage, files: u64, took: Duration) {
 /// The mailbox could not be measured as a whole; its old usage stays.
 pub fn scan_incomplete(account: &str, why: &dyn Display) {
     warn!(event = "scan-incomplete", account, %why);
+}
+
+/// `resync` of everything, by schedule.
+pub fn resync_done(done: u64, failed: u64, changed: u64, files: u64) {
+    info!(event = "resync-done", done, failed, changed, files);
+}
+
+/// Nothing was ever loaded, and `policy.on_failure` is `defer`.
+pub fn not_loaded(recipient: &str, reply: &dyn Display) {
+    warn!(event = "not-loaded", recipient, %reply);
 }
 
 pub fn job_done(job: &str, took: Duration) {

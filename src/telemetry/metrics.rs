@@ -175,6 +175,16 @@ impl Metrics {
         self.standings.get_or_create(&[("of", of), ("standing", level.as_str())]).set(count);
     }
 
+    /// Takes over what the ledger counts itself.
+    pub fn ledger(&self, batches: u64, operations: u64, errors: u64, up: bool) {
+        for (counter, now) in
+            [(&self.ledger_batches, batches), (&self.ledger_operations, operations), (&self.ledger_errors, errors)]
+        {
+            counter.inc_by(now.saturating_sub(counter.get()));
+        }
+        self.ledger_up.set(i64::from(up));
+    }
+
     /// Everything, in the text form of OpenMetrics.
     pub fn render(&self) -> String {
         let mut text = String::new();

@@ -1,0 +1,383 @@
+//! The one place where usage, limits and standings change.
+//!
+//! Every change takes the account's lock, computes sums and standings anew from the cells, hands one
+//! batch to the ledger (usage, standing and the wish to write a status together) and lets go. The
+//! batch is submitted under the lock, so the ledger sees changes in the order in which memory does.
+//! Memory moves at once; the receipt tells the caller when the change is safe. If the ledger cannot
+//! write, verdicts go on from memory and the change is not acknowledged.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use hashbrown::HashSet;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::account::{Account, Seat};
+use super::book::Book;
+use super::clock::Clock;
+use super::domain::{Domain, DomainState};
+use super::outbox::{self, Subject};
+use super::settings::{Blocks, Settings, StatusMode};
+use super::timers::Timers;
+use crate::account::{Status, Writable};
+use crate::directory::Wish;
+use crate::ledger::{Batch, Ledger, LedgerError, Op, Outcome, Receipt, Revision, Shelf};
+use crate::quota::{CellKey, Cells, Delta, Level, Limits, Moment, Standing, Usage};
+use crate::telemetry::events;
+use crate::telemetry::metrics::Metrics;
+
+pub struct Accounting {
+    pub book: Arc<Book>,
+    pub ledger: Arc<dyn Ledger>,
+    pub settings: Arc<ArcSwap<Settings>>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    pub timers: Timers,
+    /// Told whenever a wish to write a status has been stored.
+    pub wishes: tokio::sync::Notify,
+    /// How many accounts and domains stand where.
+    pub accounts_at: Tally,
+    pub domains_at: Tally,
+    keys: Keys,
+    loaded: AtomicBool,
+    completed: tokio::sync::Notify,
+}
+
+/// A measurement came too late: the account has changed or gone since it began.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Overtaken;
+
+impl Accounting {
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        settings: Arc<ArcSwap<Settings>>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Accounting {
+        Accounting {
+            book: Arc::default(),
+            ledger,
+            settings,
+            clock,
+            metrics,
+            timers: Timers::default(),
+            wishes: tokio::sync::Notify::new(),
+            accounts_at: Tally::default(),
+            domains_at: Tally::default(),
+            keys: Keys::default(),
+            loaded: AtomicBool::new(false),
+            completed: tokio::sync::Notify::new(),
+        }
+    }
+
+    /// Whether the directory has been read as a whole. Until then sums are kept but no standing moves:
+    /// a limit that has not been read yet must not block anybody, nor a missing one free anybody.
+    pub fn loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    /// The directory is complete: from now on standings move. Settles everything once.
+    pub fn load_complete(&self) {
+        if !self.loaded.swap(true, Ordering::AcqRel) {
+            self.settle_accounts();
+            self.settle_domains();
+            self.completed.notify_waiters();
+        }
+    }
+
+    /// Returns when the directory has been read as a whole.
+    pub async fn load_completed(&self) {
+        let completed = self.completed.notified();
+        tokio::pin!(completed);
+        completed.as_mut().enable();
+        if !self.loaded() {
+            completed.await;
+        }
+    }
+
+    /// Brings every account up to date with the clock.
+    pub fn settle_accounts(&self) {
+        self.book.for_each_account(|account| drop(self.settle(account)));
+    }
+
+    /// The same for every domain.
+    pub fn settle_domains(&self) {
+        for domain in self.book.domains() {
+            drop(self.settle_domain(&domain));
+        }
+    }
+
+    /// Adds changes to an account. A `key` that was seen before makes a repetition harmless.
+    pub async fn change(
+        &self,
+        account: &Arc<Account>,
+        deltas: Vec<(CellKey, Delta)>,
+        key: Option<u128>,
+    ) -> Result<Outcome, LedgerError> {
+        let _turn = match key {
+            Some(key) => Some(self.keys.turn(key).await),
+            None => None,
+        };
+        if let Some(key) = key
+            && self.ledger.seen(key)?
+        {
+            return Ok(Outcome::Duplicate);
+        }
+        let receipt = self.with_seat(account, |seat, batch| {
+            for (cell, delta) in &deltas {
+                seat.cells.change(cell, *delta);
+            }
+            seat.revision += 1;
+            batch.push(Op::Deltas { account: account.address.clone(), deltas, key });
+        });
+        receipt.durable().await
+    }
+
+    /// Puts a measurement in the place of all cells, if nothing has changed since `based_on`.
+    pub fn measured(
+        &self,
+        account: &Arc<Account>,
+        based_on: Revision,
+        cells: Cells,
+        at: Moment,
+    ) -> Result<Receipt, Overtaken> {
+        let mut overtaken = false;
+        let receipt = self.with_seat(account, |seat, batch| {
+            if seat.revision != based_on || seat.gone {
+                overtaken = true;
+                return;
+            }
+            seat.cells = cells.clone();
+            seat.revision += 1;
+            seat.measured = Some(at);
+            batch.push(Op::Measured { account: account.address.clone(), based_on, cells, at });
+        });
+        if overtaken { Err(Overtaken) } else { Ok(receipt) }
+    }
+
+    /// Brings sums, standing and wish of an account up to date: after its limits or status changed, or
+    /// when time has passed.
+    pub fn settle(&self, account: &Arc<Account>) -> Receipt {
+        self.with_seat(account, |_, _| {})
+    }
+
+    /// The same for a domain.
+    pub fn settle_domain(&self, domain: &Arc<Domain>) -> Receipt {
+        let mut batch = Batch::new();
+        let mut state = domain.lock();
+        self.advance_domain(domain, &mut state, self.clock.now(), &mut batch);
+        self.submit(batch)
+    }
+
+    /// Gives an account new limits; its cells fall into the new buckets at once.
+    pub fn limit(&self, account: &Arc<Account>, limits: Arc<Limits>) -> Receipt {
+        self.with_seat(account, |seat, _| {
+            if *seat.limits == *limits {
+                return;
+            }
+            let kept = seat.standings_kept();
+            let before = std::mem::replace(&mut seat.limits, limits);
+            seat.stand(&kept);
+            seat.domain.lock().commit(Some(&before), Some(&seat.limits));
+        })
+    }
+
+    /// Runs `change` under the lock of the account and then draws all conclusions.
+    pub fn with_seat(&self, account: &Arc<Account>, change: impl FnOnce(&mut Seat, &mut Batch)) -> Receipt {
+        let now = self.clock.now();
+        let mut batch = Batch::new();
+        let mut seat = account.lock();
+        let (before, counted) = (seat.total(), seat.cells.total().messages);
+        change(&mut seat, &mut batch);
+        let grown = seat.cells.total().messages.saturating_sub(counted);
+        seat.arrived(grown);
+        self.advance(account, &mut seat, now, &mut batch);
+        let after = seat.total();
+        let domain = seat.domain.clone();
+        let mut state = domain.lock();
+        if before != after {
+            state.held.replace(before, after);
+        }
+        self.advance_domain(&domain, &mut state, now, &mut batch);
+        self.submit(batch)
+    }
+
+    fn submit(&self, batch: Batch) -> Receipt {
+        if batch.is_empty() { Receipt::ready(Outcome::Applied) } else { self.ledger.submit(batch) }
+    }
+
+    fn advance(&self, account: &Arc<Account>, seat: &mut Seat, now: Moment, batch: &mut Batch) {
+        let settings = self.settings.load();
+        seat.sums = SmallVec::from_vec(seat.limits.sums(&seat.cells));
+        if seat.gone {
+            self.accounts_at.moved(std::mem::take(&mut seat.counted), Level::Under);
+            return;
+        }
+        if !self.loaded() {
+            return;
+        }
+        let grace = settings.grace();
+        let level = self.level(seat, &settings);
+        let next = |((bucket, sum), standing): ((&crate::quota::Bucket, &Usage), &Standing)| {
+            standing.next(*sum, bucket.limit, grace, now)
+        };
+        let standings: SmallVec<[Standing; 1]> =
+            seat.limits.buckets().iter().zip(&seat.sums).zip(&seat.standings).map(next).collect();
+        if standings != seat.standings {
+            seat.standings = standings;
+            batch.push(Op::Standings { account: account.address.clone(), standings: seat.standings_kept() });
+        }
+        let risen = self.level(seat, &settings);
+        if risen != level {
+            let standing = seat.standings.iter().find(|standing| standing.level == risen).copied().unwrap_or_default();
+            events::standing_changed(&account.address, &"account", level, risen, standing.since, seat.total());
+        }
+        if let Some(due) = seat.standings.iter().filter_map(|standing| standing.due(grace)).min() {
+            self.timers.at(due, Subject::Account(account.address.clone()));
+        }
+        self.accounts_at.moved(std::mem::replace(&mut seat.counted, risen), risen);
+        let wanted = wanted(seat.mail_status, risen, &settings);
+        if wanted != seat.wished {
+            seat.wished = wanted;
+            self.wish(&Subject::Account(account.address.clone()), wish_of(seat), batch);
+        }
+    }
+
+    fn advance_domain(&self, domain: &Domain, state: &mut DomainState, now: Moment, batch: &mut Batch) {
+        if !self.loaded() {
+            return;
+        }
+        let settings = self.settings.load();
+        let grace = settings.policy.domain_grace;
+        let before = state.standing;
+        state.standing = before.next(state.held.usage(), state.limit, grace, now);
+        if state.standing != before {
+            batch.push(standing_of_domain(domain, state.standing));
+        }
+        if state.standing.level != before.level {
+            let (from, to) = (before.level, state.standing.level);
+            events::standing_changed(&domain.name, &"domain", from, to, state.standing.since, state.held.usage());
+        }
+        if let Some(due) = state.standing.due(grace) {
+            self.timers.at(due, Subject::Domain(domain.name.clone()));
+        }
+        let level = state.standing.level;
+        self.domains_at.moved(std::mem::replace(&mut state.counted, level), level);
+        let wanted = wanted(state.mail_status, level, &settings);
+        if wanted != state.wished && state.entry.is_some() {
+            state.wished = wanted;
+            self.wish(&Subject::Domain(domain.name.clone()), wish_of_domain(state), batch);
+        }
+    }
+
+    /// The level of the account as a whole.
+    pub fn level(&self, seat: &Seat, settings: &Settings) -> Level {
+        match settings.blocks {
+            Blocks::DefaultBucket => seat.standings.first().map_or(Level::Under, |standing| standing.level),
+            Blocks::AnyBucket => seat.standings.iter().map(|standing| standing.level).max().unwrap_or_default(),
+        }
+    }
+
+    /// Stores, changes or drops the wish to write a status, together with what it follows from.
+    fn wish(&self, subject: &Subject, wish: Option<Wish>, batch: &mut Batch) {
+        match wish {
+            Some(wish) => {
+                batch.push(outbox::put(subject, &wish));
+                self.wishes.notify_one();
+            }
+            None => batch.push(outbox::remove(subject)),
+        }
+    }
+}
+
+/// A count for each level but `under`, kept as things change: counting ten million accounts for every
+/// scrape is out of the question.
+#[derive(Default)]
+pub struct Tally([AtomicI64; 4]);
+
+impl Tally {
+    fn moved(&self, from: Level, to: Level) {
+        if from != to {
+            self.0[from as usize].fetch_sub(1, Ordering::Relaxed);
+            self.0[to as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn at(&self, level: Level) -> i64 {
+        self.0[level as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// Idempotency keys of changes that are on their way to the ledger: a repetition that arrives
+/// meanwhile waits for the first to be safe, and is then found in the ledger.
+#[derive(Default)]
+struct Keys {
+    busy: Mutex<HashSet<u128>>,
+    freed: tokio::sync::Notify,
+}
+
+struct Turn<'a> {
+    keys: &'a Keys,
+    key: u128,
+}
+
+impl Keys {
+    async fn turn(&self, key: u128) -> Turn<'_> {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.busy.lock().insert(key) {
+                return Turn { keys: self, key };
+            }
+            freed.await;
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.keys.busy.lock().remove(&self.key);
+        self.keys.freed.notify_waiters();
+    }
+}
+
+/// The status that the directory should be given, if it has not got it: only `active` and
+/// `overquota` are ever taken away or given.
+fn wanted(status: Status, level: Level, settings: &Settings) -> Option<Status> {
+    let over = settings.policy.enforce
+        && match settings.status {
+            StatusMode::AfterGrace => level == Level::Blocked,
+            StatusMode::AtOnce => level >= Level::Over,
+            StatusMode::Never => return None,
+        };
+    match (status, over) {
+        (Status::Active, true) => Some(Status::OverQuota),
+        (Status::OverQuota, false) => Some(Status::Active),
+        _ => None,
+    }
+}
+
+/// What an account's stored wish amounts to now; `None` when its reason is gone.
+pub fn wish_of(seat: &Seat) -> Option<Wish> {
+    wish(&seat.dn, Writable::UserStatus, seat.mail_status, seat.wished?)
+}
+
+pub fn wish_of_domain(state: &DomainState) -> Option<Wish> {
+    let (_, dn) = state.entry.as_ref()?;
+    wish(dn, Writable::DomainStatus, state.mail_status, state.wished?)
+}
+
+fn wish(dn: &str, attribute: Writable, from: Status, to: Status) -> Option<Wish> {
+    Some(Wish { dn: dn.into(), attribute, from: Some(from.as_str().into()), to: Some(to.as_str().into()) })
+}
+
+fn standing_of_domain(domain: &Domain, standing: Standing) -> Op {
+    let (shelf, key) = (Shelf::Domains, domain.name.as_bytes().into());
+    match standing == Standing::UNDER {
+        true => Op::Remove { shelf, key },
+        false => Op::Put { shelf, key, value: super::stored::write(&standing) },
+    }
+}

@@ -1,0 +1,191 @@
+//! Who asks what may come in gets the answer here: the one place that puts a question to the model.
+//!
+//! The hot path: no I/O, no ledger, no directory, no lock that anybody holds for long, and nothing
+//! allocated for a request about one recipient.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::account::{Account, Seat};
+use super::accounting::Accounting;
+use super::expansion::{Expansion, expand};
+use super::measuring::Hints;
+use super::policy::Answer;
+use super::settings::{OnFailure, Settings};
+use super::socket::Peer;
+use super::transactions::Transactions;
+use crate::account::Statuses;
+use crate::quota::verdict::{Filling, Recipient, Trace, Untold, decide};
+use crate::quota::{Action, Moment, Reason, Verdict};
+use crate::telemetry::events;
+use crate::telemetry::metrics::Metrics;
+use crate::wire::policy::{Reply, Request, State};
+
+/// The folder that new mail lands in when nobody says otherwise.
+pub const INBOX: &str = "INBOX";
+
+pub struct Admission {
+    accounting: Arc<Accounting>,
+    transactions: Transactions,
+    hints: Hints,
+    metrics: Arc<Metrics>,
+}
+
+/// A message in question.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    pub size: u64,
+    pub folder: &'a str,
+    pub kind: Option<&'a str>,
+}
+
+impl Message<'_> {
+    pub fn of_size(size: u64) -> Message<'static> {
+        Message { size, folder: INBOX, kind: None }
+    }
+}
+
+impl Admission {
+    pub fn new(accounting: Arc<Accounting>, hints: Hints, metrics: Arc<Metrics>) -> Admission {
+        Admission { accounting, transactions: Transactions::default(), hints, metrics }
+    }
+
+    pub fn settings(&self) -> Arc<Settings> {
+        self.accounting.settings.load_full()
+    }
+
+    /// The verdict on a message for one account.
+    pub fn judge(
+        &self,
+        account: &Account,
+        message: Message<'_>,
+        settings: &Settings,
+        now: Moment,
+        trace: &mut impl Trace,
+    ) -> Verdict {
+        let mut seat = account.lock();
+        let bucket = seat.limits.bucket_of(message.folder, message.kind);
+        let root = filling(&mut seat, bucket, now);
+        let standing = seat.standings.first().copied().unwrap_or_default();
+        let domain = seat.domain.lock();
+        let statuses = Statuses {
+            inet_domain: domain.inet_status,
+            mail_domain: domain.mail_status,
+            inet_user: seat.inet_status,
+            mail_user: seat.mail_status,
+        };
+        let over_domain = domain.entry.is_some().then(|| domain.filling());
+        drop(domain);
+        drop(seat);
+        let recipient = Recipient::Account { statuses, standing, domain: over_domain, roots: &[root] };
+        decide(message.size, &recipient, &settings.policy, now, trace)
+    }
+
+    /// The accounts behind an address.
+    pub fn expand(&self, settings: &Settings, address: &str) -> Expansion {
+        expand(&self.accounting.book, &settings.delimiter, address)
+    }
+
+    /// The verdict on an address: that of its most fortunate account, because what one of them may
+    /// have must not be refused. Mail that also goes elsewhere always passes.
+    fn judge_all(
+        &self,
+        accounts: &[Arc<Account>],
+        others: bool,
+        size: u64,
+        settings: &Settings,
+        now: Moment,
+    ) -> Verdict {
+        let verdicts =
+            accounts.iter().map(|account| self.judge(account, Message::of_size(size), settings, now, &mut Untold));
+        let best = verdicts.min_by_key(|verdict| verdict.action);
+        match best {
+            Some(verdict) if !others || verdict.reason == Reason::LargerThanSite => verdict,
+            Some(_) => Verdict { action: Action::Pass, reason: Reason::Room },
+            None => decide(size, &Recipient::Unknown, &settings.policy, now, &mut Untold),
+        }
+    }
+
+    fn rcpt(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Verdict {
+        let found = self.expand(settings, request.recipient);
+        let verdict = self.judge_all(&found.accounts, found.others, request.size, settings, now);
+        if verdict.action == Action::Pass
+            && let Some(key) = self.transactions.key((host(peer), request.server_address), request.instance)
+        {
+            self.transactions.add(key, &found.accounts, found.others);
+        }
+        verdict
+    }
+
+    fn end_of_message(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Verdict {
+        let key = self.transactions.key((host(peer), request.server_address), request.instance);
+        let remembered = key.and_then(|key| self.transactions.take(key));
+        let (accounts, others): (SmallVec<[Arc<Account>; 4]>, bool) = if request.recipient.is_empty() {
+            let Some(transaction) = remembered else {
+                return Verdict { action: Action::Pass, reason: Reason::Unknown };
+            };
+            // Fewer were remembered than Postfix accepted: the rest, whoever it is, must get its mail.
+            let others = transaction.others || transaction.addresses < request.recipient_count;
+            (transaction.accounts.into_iter().collect(), others)
+        } else {
+            let found = self.expand(settings, request.recipient);
+            (found.accounts, found.others)
+        };
+        let verdict = self.judge_all(&accounts, others, request.size, settings, now);
+        if verdict.action == Action::Pass {
+            let until = now.after(settings.reservation);
+            for account in &accounts {
+                let mut seat = account.lock();
+                seat.reserve(request.size.max(1), until);
+                self.hints.soon(account, &mut seat);
+            }
+        }
+        verdict
+    }
+}
+
+/// What tells the hosts apart whose instances might look alike.
+fn host(peer: &Peer) -> Option<std::net::IpAddr> {
+    match peer {
+        Peer::Tcp(address) => Some(address.ip()),
+        Peer::Unix(_) => None,
+    }
+}
+
+fn filling(seat: &mut Seat, bucket: usize, now: Moment) -> Filling {
+    let reserved = seat.reserved(now);
+    Filling {
+        limit: seat.limits.buckets()[bucket].limit,
+        used: seat.sums.get(bucket).copied().unwrap_or_default(),
+        // What is on its way is new mail: it will land where new mail lands.
+        reserved: if bucket == seat.limits.bucket_of(INBOX, None) { reserved } else { Default::default() },
+        standing: seat.standings.get(bucket).copied().unwrap_or_default(),
+        ..Filling::default()
+    }
+}
+
+impl Answer for Admission {
+    fn answer(&self, request: &Request<'_>, peer: &Peer, reply: &mut Reply<'_>) {
+        let settings = self.accounting.settings.load();
+        let now = self.accounting.clock.now();
+        let verdict = match request.state {
+            State::EndOfMessage => self.end_of_message(request, peer, &settings, now),
+            _ => self.rcpt(request, peer, &settings, now),
+        };
+        self.metrics.policy_requests.inc();
+        self.metrics.verdict(verdict);
+        if verdict.reason == Reason::Unknown && settings.on_failure == OnFailure::Defer && !self.accounting.loaded() {
+            let text = &settings.texts.unavailable;
+            events::not_loaded(request.recipient, text);
+            return reply.refuse(text.code, &text.words);
+        }
+        match settings.texts.reply(verdict) {
+            None => reply.dunno(),
+            Some(text) => {
+                events::refused(request.recipient, request.sender, request.size, verdict, text);
+                reply.refuse(text.code, &text.words);
+            }
+        }
+    }
+}

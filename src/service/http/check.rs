@@ -1,0 +1,77 @@
+//! `GET /v1/check`: reports of accounts and domains, one a line.
+
+use axum::extract::{Query, State};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::{Api, Failure, lines};
+use crate::quota::Level;
+use crate::service::report::{self, AccountReport, DomainReport};
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Wanted {
+    pub user: Option<String>,
+    pub domain: Option<String>,
+    /// Only what is over its limit.
+    pub over: bool,
+    /// Brings standings and statuses up to date first.
+    pub enforce: bool,
+}
+
+/// One line of a check. Told apart by their first field, `domain` without `account` or both.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    Account(AccountReport),
+    Domain(DomainReport),
+    /// A directory entry that could not be read.
+    Bad {
+        bad: String,
+        why: String,
+    },
+}
+
+pub async fn check(State(api): State<Api>, Query(wanted): Query<Wanted>) -> Result<Response, Failure> {
+    let accounts = match &wanted.user {
+        Some(address) => vec![api.account(address)?],
+        None => api.accounts_of(wanted.domain.as_deref())?,
+    };
+    let domains = match (&wanted.user, &wanted.domain) {
+        (Some(_), _) => Vec::new(),
+        (None, Some(name)) => api.accounting.book.domain(&name.to_lowercase()).into_iter().collect(),
+        (None, None) => api.accounting.book.domains(),
+    };
+    let whole = wanted.user.is_none() && wanted.domain.is_none();
+    let (sender, receiver) = mpsc::channel(256);
+    tokio::spawn(async move {
+        let shown = |standing| !wanted.over || standing >= Level::Over;
+        for account in accounts {
+            if wanted.enforce {
+                drop(api.accounting.settle(&account));
+            }
+            let report = report::account(&api.accounting, &account);
+            let worst = report.buckets.iter().map(|bucket| bucket.standing).max().unwrap_or_default();
+            if (shown(worst) || report.problem.is_some()) && sender.send(Line::Account(report)).await.is_err() {
+                return;
+            }
+        }
+        for domain in domains {
+            if wanted.enforce {
+                drop(api.accounting.settle_domain(&domain));
+            }
+            let report = report::domain(&domain);
+            if (shown(report.standing) || report.problem.is_some()) && sender.send(Line::Domain(report)).await.is_err()
+            {
+                return;
+            }
+        }
+        if whole {
+            for (dn, why) in api.directory_status.state().bad {
+                drop(sender.send(Line::Bad { bad: dn.into(), why: why.into() }).await);
+            }
+        }
+    });
+    Ok(lines(receiver))
+}

@@ -1,0 +1,100 @@
+//! Looking: health, one account, one domain, one verdict explained, the metrics.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Api, Failure};
+use crate::quota::Level;
+use crate::service::admission::{INBOX, Message};
+use crate::service::report::{self, AccountReport, DomainReport, Explanation};
+use crate::telemetry::metrics::Whose;
+
+/// `ok`, or `degraded` with the reasons: a load balancer looks at the code (200, 503), people at the text.
+pub async fn health(State(api): State<Api>) -> Response {
+    let directory = api.directory_status.state();
+    let now = api.accounting.clock.now();
+    let mut reasons = Vec::new();
+    if !api.accounting.loaded() {
+        reasons.push("the directory has not been loaded yet".to_owned());
+    }
+    if let Some(why) = &directory.lost {
+        reasons.push(format!("the directory: {why}"));
+    }
+    if let Some(why) = api.accounting.ledger.health().trouble {
+        reasons.push(format!("the ledger: {why}"));
+    }
+    let status = if reasons.is_empty() { "ok" } else { "degraded" };
+    let body: Value = json!({
+        "status": status,
+        "reasons": reasons,
+        "accounts": api.accounting.book.accounts(),
+        "directory_age_seconds": directory.current_at.map(|at| now.since(at).as_secs()),
+        "bad_entries": directory.bad_count,
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(body)).into_response()
+}
+
+pub async fn account(State(api): State<Api>, Path(address): Path<String>) -> Result<Json<AccountReport>, Failure> {
+    let account = api.account(&address)?;
+    Ok(Json(report::account(&api.accounting, &account)))
+}
+
+pub async fn domain(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<DomainReport>, Failure> {
+    match api.accounting.book.domain(&name.to_lowercase()) {
+        Some(domain) => Ok(Json(report::domain(&domain))),
+        None => Err(Failure::not_found(format!("{name}: no such domain"))),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    recipient: String,
+    #[serde(default)]
+    size: u64,
+    folder: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Taken for the sake of exemptions; no rule looks at it otherwise.
+    #[serde(default)]
+    #[expect(dead_code, reason = "part of the request's form")]
+    sender: Option<String>,
+}
+
+pub async fn explain(State(api): State<Api>, Json(question): Json<Question>) -> Json<Explanation> {
+    let folder = question.folder.as_deref().unwrap_or(INBOX);
+    let folder = crate::quota::usage::canonical_folder(folder);
+    let message = Message { size: question.size, folder: &folder, kind: question.kind.as_deref() };
+    Json(report::explain(&api.admission, &api.accounting, &question.recipient, message))
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub async fn metrics(State(api): State<Api>) -> Response {
+    gauge(&api);
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], api.metrics.render()).into_response()
+}
+
+/// Brings up to date what is cheap to ask for and is not counted as it happens.
+fn gauge(api: &Api) {
+    let (metrics, accounting, directory) = (&api.metrics, &api.accounting, api.directory_status.state());
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    metrics.accounts.set(count(accounting.book.accounts()));
+    metrics.domains.set(count(accounting.book.domains().len()));
+    for level in [Level::Warned, Level::Over, Level::Blocked] {
+        metrics.standing(Whose::Account, level, accounting.accounts_at.at(level));
+        metrics.standing(Whose::Domain, level, accounting.domains_at.at(level));
+    }
+    metrics.bad_values.set(i64::try_from(directory.bad_count).unwrap_or(i64::MAX));
+    metrics.directory_up.set(i64::from(directory.lost.is_none() && accounting.loaded()));
+    let reached = directory.current_at.map_or(0, |at| at.0 / 1000);
+    metrics.directory_reached.set(i64::try_from(reached).unwrap_or(i64::MAX));
+    let ledger = accounting.ledger.health();
+    metrics.ledger(ledger.batches, ledger.operations, ledger.errors, ledger.trouble.is_none());
+}

@@ -1,0 +1,161 @@
+//! The HTTP API: what the command line talks to over its unix socket, and other programs over TCP with
+//! a token. JSON in, JSON out; long answers are one object a line (`application/x-ndjson`).
+//!
+//! | method and path | body or query | answer |
+//! |---|---|---|
+//! | `GET /v1/health` | | `{"status": "ok" \| "degraded", ...}` |
+//! | `GET /v1/accounts/{address}` | | as `show --format json` |
+//! | `GET /v1/domains/{name}` | | a domain's report |
+//! | `PUT /v1/accounts/{address}/quota` | `{"quota", "messages"}` | what was written |
+//! | `POST /v1/explain` | `{"recipient", "size", "folder", "type", "sender"}` | as `explain --format json` |
+//! | `POST /v1/resync` | `{"all", "accounts", "domain", "limits_only"}` | lines of [`super::resync::News`] |
+//! | `GET /v1/check` | `user`, `domain`, `over`, `enforce` | one report a line |
+//! | `POST /v1/usage` | `{"account", "key", "cells": [...]}` | `{"outcome"}` |
+//! | `GET /metrics` | | Prometheus text |
+//!
+//! Errors are `{"error": "..."}` with 400 (the request), 404 (no such account), 409 (overruled),
+//! 503 (cannot now).
+
+pub mod check;
+mod look;
+pub mod resync;
+pub mod server;
+mod usage;
+pub mod write;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::account::Account;
+use super::accounting::Accounting;
+use super::admission::Admission;
+use super::measuring::Measuring;
+use super::status::DirectoryStatus;
+use crate::directory::Directory;
+use crate::telemetry::metrics::Metrics;
+
+/// What the API works with.
+#[derive(Clone)]
+pub struct Api {
+    pub accounting: Arc<Accounting>,
+    pub admission: Arc<Admission>,
+    pub measuring: Arc<Measuring>,
+    pub directory: Arc<dyn Directory>,
+    pub directory_status: Arc<DirectoryStatus>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// The routes. Over a unix socket the socket's mode says who may; over TCP `token` must be given as
+/// `Authorization: Bearer ...`.
+pub fn router(api: Api, token: Option<Arc<str>>) -> Router {
+    let routes = Router::new()
+        .route("/v1/health", get(look::health))
+        .route("/v1/accounts/{address}", get(look::account))
+        .route("/v1/accounts/{address}/quota", put(write::quota))
+        .route("/v1/domains/{name}", get(look::domain))
+        .route("/v1/explain", post(look::explain))
+        .route("/v1/resync", post(resync::resync))
+        .route("/v1/check", get(check::check))
+        .route("/v1/usage", post(usage::usage))
+        .route("/metrics", get(look::metrics))
+        .fallback(async || Failure::not_found("no such path; see the documentation of the HTTP API"))
+        .with_state(api);
+    match token {
+        Some(token) => routes.layer(middleware::from_fn_with_state(token, authorize)),
+        None => routes,
+    }
+}
+
+async fn authorize(State(token): State<Arc<str>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    match same(given.as_bytes(), token.as_bytes()) {
+        true => next.run(request).await,
+        false => {
+            Failure(StatusCode::UNAUTHORIZED, "a bearer token is needed: see http.token_file".into()).into_response()
+        }
+    }
+}
+
+/// Compares in a time that does not tell how much of a guess was right.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+/// An answer that says what is wrong.
+pub struct Failure(StatusCode, String);
+
+impl Failure {
+    fn bad(why: impl Into<String>) -> Failure {
+        Failure(StatusCode::BAD_REQUEST, why.into())
+    }
+
+    fn not_found(why: impl Into<String>) -> Failure {
+        Failure(StatusCode::NOT_FOUND, why.into())
+    }
+
+    fn unavailable(why: impl ToString) -> Failure {
+        Failure(StatusCode::SERVICE_UNAVAILABLE, why.to_string())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "error": self.1 }))).into_response()
+    }
+}
+
+impl Api {
+    /// The account behind an address: its own, an alternate one, or one with an extension.
+    fn account(&self, address: &str) -> Result<Arc<Account>, Failure> {
+        let found = self.admission.expand(&self.admission.settings(), address);
+        match found.accounts.as_slice() {
+            [] => Err(Failure::not_found(format!("{address}: no such account"))),
+            [account] => Ok(account.clone()),
+            several => {
+                let names: Vec<_> = several.iter().map(|account| &*account.address).collect();
+                Err(Failure::bad(format!("{address} leads to several accounts: {}", names.join(", "))))
+            }
+        }
+    }
+
+    fn accounts_of(&self, domain: Option<&str>) -> Result<Vec<Arc<Account>>, Failure> {
+        let mut accounts = match domain {
+            Some(name) => {
+                let known = self.accounting.book.domain(&name.to_lowercase());
+                known.ok_or_else(|| Failure::not_found(format!("{name}: no such domain")))?.accounts()
+            }
+            None => {
+                let mut all = Vec::with_capacity(self.accounting.book.accounts());
+                self.accounting.book.for_each_account(|account| all.push(account.clone()));
+                all
+            }
+        };
+        accounts.sort_by(|a, b| a.address.cmp(&b.address));
+        Ok(accounts)
+    }
+}
+
+/// Sends values as they come, one JSON object a line.
+fn lines<T: Serialize + Send + 'static>(values: mpsc::Receiver<T>) -> Response {
+    let lines = futures_util::stream::unfold(values, async |mut values| {
+        let value = values.recv().await?;
+        let line = serde_json::to_vec(&value).map(|mut line| {
+            line.push(b'\n');
+            line
+        });
+        Some((line, values))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}

@@ -1,0 +1,205 @@
+//! Carries stored wishes to the directory, until each is done or void.
+//!
+//! A wish is stored in the batch of the change that it follows from, so neither a crash nor an outage
+//! of the directory loses it. It is looked at again right before it is tried: what is written is what
+//! is wanted *then*. There is one wish per entry, so writes to one entry never overtake each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::accounting::{self, Accounting};
+use crate::account::Status;
+use crate::directory::{Directory, DirectoryError, Wish, Written};
+use crate::ledger::{Batch, LedgerError, Op, Shelf};
+use crate::telemetry::events;
+use crate::telemetry::metrics::StatusWrite;
+
+/// What a wish or a timer is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    Account(Box<str>),
+    Domain(Box<str>),
+}
+
+impl Subject {
+    fn key(&self) -> Box<[u8]> {
+        let (mark, name) = match self {
+            Subject::Account(address) => (b'a', address),
+            Subject::Domain(name) => (b'd', name),
+        };
+        [&[mark], name.as_bytes()].concat().into()
+    }
+
+    fn read(key: &[u8]) -> Option<Subject> {
+        let (mark, name) = key.split_first()?;
+        let name = std::str::from_utf8(name).ok()?.into();
+        match mark {
+            b'a' => Some(Subject::Account(name)),
+            b'd' => Some(Subject::Domain(name)),
+            _ => None,
+        }
+    }
+}
+
+pub fn put(subject: &Subject, wish: &Wish) -> Op {
+    Op::Put { shelf: Shelf::Outbox, key: subject.key(), value: super::stored::write(wish) }
+}
+
+pub fn remove(subject: &Subject) -> Op {
+    Op::Remove { shelf: Shelf::Outbox, key: subject.key() }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How many writes are in hand at once: enough for an adapter to bundle them, few enough to pace.
+const AT_ONCE: usize = 64;
+
+/// Works through the outbox until `stop`, at once when a wish is stored and with growing pauses while
+/// the directory cannot take it.
+pub async fn run(accounting: Arc<Accounting>, directory: Arc<dyn Directory>, stop: CancellationToken) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let left = work(&accounting, &directory, pause, &stop).await;
+        let wake = accounting.wishes.notified();
+        if left == 0 {
+            pause = FIRST_PAUSE;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = wake => {}
+            }
+        } else {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Tries every stored wish once; returns how many are left.
+async fn work(
+    accounting: &Arc<Accounting>,
+    directory: &Arc<dyn Directory>,
+    pause: Duration,
+    stop: &CancellationToken,
+) -> usize {
+    let subjects = match pending(accounting) {
+        Ok(subjects) => subjects,
+        Err(error) => {
+            events::ledger_failed(&error);
+            return 1;
+        }
+    };
+    accounting.metrics.outbox.set(subjects.len() as i64);
+    let mut left = 0;
+    for some in subjects.chunks(AT_ONCE) {
+        if stop.is_cancelled() {
+            return left + some.len();
+        }
+        let mut tries = tokio::task::JoinSet::new();
+        for subject in some.iter().cloned() {
+            let (accounting, directory) = (accounting.clone(), directory.clone());
+            tries.spawn(async move { attempt(&accounting, &*directory, &subject, pause).await });
+        }
+        while let Some(done) = tries.join_next().await {
+            left += usize::from(!done.unwrap_or(false));
+        }
+    }
+    accounting.metrics.outbox.set(left as i64);
+    left
+}
+
+pub fn pending(accounting: &Accounting) -> Result<Vec<Subject>, LedgerError> {
+    let mut subjects = Vec::new();
+    accounting.ledger.shelf_all(Shelf::Outbox, &mut |key, _| subjects.extend(Subject::read(key)))?;
+    Ok(subjects)
+}
+
+/// Whether the wish is off the list: done, overruled or void.
+async fn attempt(accounting: &Accounting, directory: &dyn Directory, subject: &Subject, pause: Duration) -> bool {
+    let Some(wish) = wish_now(accounting, subject) else {
+        return take_off(accounting, subject).await;
+    };
+    match directory.write(&wish).await {
+        Ok(written) => {
+            tell(accounting, &wish, &written);
+            conclude(accounting, subject, &wish, &written);
+            true
+        }
+        Err(error) => {
+            let (retry, counted) = match error {
+                DirectoryError::Away(_) => (Some(pause), StatusWrite::Failed),
+                DirectoryError::Refused(_) => (None, StatusWrite::Refused),
+            };
+            accounting.metrics.status_write(counted);
+            events::status_failed(&wish.dn, &wish.attribute, &error, retry);
+            false
+        }
+    }
+}
+
+fn tell(accounting: &Accounting, wish: &Wish, written: &Written) {
+    let value = |value: &Option<Box<str>>| value.as_deref().unwrap_or("(absent)").to_owned();
+    let (from, to) = (value(&wish.from), value(&wish.to));
+    let counted = match written {
+        Written::Done => {
+            events::status_written(&wish.dn, &wish.attribute, &from, &to);
+            StatusWrite::Done
+        }
+        Written::Overruled { found } => {
+            events::status_overruled(&wish.dn, &wish.attribute, &value(found), &to);
+            StatusWrite::Overruled
+        }
+        Written::NoEntry => {
+            events::status_overruled(&wish.dn, &wish.attribute, "(no entry)", &to);
+            StatusWrite::NoEntry
+        }
+    };
+    accounting.metrics.status_write(counted);
+}
+
+fn wish_now(accounting: &Accounting, subject: &Subject) -> Option<Wish> {
+    match subject {
+        Subject::Account(address) => accounting::wish_of(&accounting.book.account(address)?.lock()),
+        Subject::Domain(name) => accounting::wish_of_domain(&accounting.book.domain(name)?.lock()),
+    }
+}
+
+/// A wish whose subject is not wanted to change any more.
+async fn take_off(accounting: &Accounting, subject: &Subject) -> bool {
+    // Before the first load nobody knows what is wanted: the wish waits.
+    if !accounting.loaded() {
+        return false;
+    }
+    accounting.ledger.submit(Batch::from([remove(subject)])).durable().await.is_ok()
+}
+
+/// Takes what the directory now holds into memory; settling then drops the wish or, where somebody
+/// else's value asks for it, makes a new one.
+fn conclude(accounting: &Accounting, subject: &Subject, wish: &Wish, written: &Written) {
+    let value = match written {
+        Written::Done => wish.to.as_deref(),
+        Written::Overruled { found } => found.as_deref(),
+        Written::NoEntry => {
+            drop(accounting.ledger.submit(Batch::from([remove(subject)])));
+            return;
+        }
+    };
+    let status = value.map_or(Status::Active, Status::read);
+    match subject {
+        Subject::Account(address) => {
+            if let Some(account) = accounting.book.account(address) {
+                drop(accounting.with_seat(&account, |seat, _| seat.mail_status = status));
+            }
+        }
+        Subject::Domain(name) => {
+            if let Some(domain) = accounting.book.domain(name) {
+                domain.lock().mail_status = status;
+                drop(accounting.settle_domain(&domain));
+            }
+        }
+    }
+}

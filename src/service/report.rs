@@ -1,0 +1,213 @@
+//! What `show`, `check` and `explain` say: plain data, the same for the HTTP API and the command line.
+//! The field names are a contract (`--format json` is stable); fields may be added.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::account::Account;
+use super::accounting::Accounting;
+use super::admission::{Admission, Message};
+use super::domain::Domain;
+use crate::account::{Status, Statuses};
+use crate::quota::verdict::{Recipient, Rule, Trace, decide};
+use crate::quota::{Action, Level, Limit, Standing, Usage, Verdict};
+
+/// Bytes and messages; as a limit, `null` is unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Both<T> {
+    pub bytes: T,
+    pub messages: T,
+}
+
+impl From<Usage> for Both<u64> {
+    fn from(usage: Usage) -> Self {
+        Both { bytes: usage.bytes, messages: usage.messages }
+    }
+}
+
+impl From<Limit> for Both<Option<u64>> {
+    fn from(limit: Limit) -> Self {
+        Both { bytes: limit.bytes, messages: limit.messages }
+    }
+}
+
+impl Both<Option<u64>> {
+    pub fn limit(self) -> Limit {
+        Limit { bytes: self.bytes, messages: self.messages }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketReport {
+    pub name: String,
+    pub used: Both<u64>,
+    pub limit: Both<Option<u64>>,
+    pub standing: Level,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountReport {
+    pub account: String,
+    pub domain: String,
+    /// The status in force: the first that is not active.
+    pub status: String,
+    pub standing: Level,
+    pub since: Option<String>,
+    pub buckets: Vec<BucketReport>,
+    /// When the mailbox was last measured as a whole.
+    pub measured: Option<String>,
+    /// Why the directory's quota could not be read; the last good one is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternates: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainReport {
+    pub domain: String,
+    pub status: String,
+    pub standing: Level,
+    pub since: Option<String>,
+    pub accounts: u64,
+    pub used: Both<u64>,
+    pub limit: Both<Option<u64>>,
+    /// The sum of the accounts' own byte limits, and how many accounts have none.
+    pub committed: u64,
+    pub uncommitted: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub rule: String,
+    /// `null` where the rule had nothing to say.
+    pub verdict: Option<String>,
+    pub why: String,
+    /// Whose: an address may lead to several accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    pub verdict: String,
+    pub reply: String,
+    pub bucket: Option<String>,
+    pub steps: Vec<Step>,
+}
+
+fn since(standing: Standing) -> Option<String> {
+    standing.since.map(|since| since.to_string())
+}
+
+pub fn account(accounting: &Accounting, account: &Account) -> AccountReport {
+    let settings = accounting.settings.load();
+    let seat = account.lock();
+    let domain = seat.domain.lock();
+    let statuses = Statuses {
+        inet_domain: domain.inet_status,
+        mail_domain: domain.mail_status,
+        inet_user: seat.inet_status,
+        mail_user: seat.mail_status,
+    };
+    drop(domain);
+    let buckets = seat.limits.buckets().iter().zip(seat.sums.iter().zip(&seat.standings));
+    let level = accounting.level(&seat, &settings);
+    AccountReport {
+        account: account.address.to_string(),
+        domain: seat.domain.name.to_string(),
+        status: statuses.first_not_active().map_or(Status::Active, |(_, status)| status).as_str().into(),
+        standing: level,
+        since: seat.standings.iter().find(|standing| standing.level == level).and_then(|standing| since(*standing)),
+        buckets: buckets
+            .map(|(bucket, (used, standing))| BucketReport {
+                name: bucket.name.to_string(),
+                used: (*used).into(),
+                limit: bucket.limit.into(),
+                standing: standing.level,
+                since: since(*standing),
+            })
+            .collect(),
+        measured: seat.measured.map(|at| at.to_string()),
+        problem: seat.problem.as_deref().map(Into::into),
+        alternates: seat.links.iter().flat_map(|links| &links.alternates).map(|a| a.to_string()).collect(),
+    }
+}
+
+pub fn domain(domain: &Domain) -> DomainReport {
+    let state = domain.lock();
+    let statuses = Statuses { inet_domain: state.inet_status, mail_domain: state.mail_status, ..Statuses::default() };
+    DomainReport {
+        domain: domain.name.to_string(),
+        status: statuses.first_not_active().map_or(Status::Active, |(_, status)| status).as_str().into(),
+        standing: state.standing.level,
+        since: since(state.standing),
+        accounts: state.accounts() as u64,
+        used: state.held.usage().into(),
+        limit: state.limit.into(),
+        committed: u64::try_from(state.committed).unwrap_or(u64::MAX),
+        uncommitted: state.uncommitted,
+        problem: state.problem.as_deref().map(Into::into),
+    }
+}
+
+/// Answers as the policy server would, step by step, for every account behind the address.
+pub fn explain(admission: &Admission, accounting: &Accounting, address: &str, message: Message<'_>) -> Explanation {
+    let settings = admission.settings();
+    let now = accounting.clock.now();
+    let found = admission.expand(&settings, address);
+    let several = found.accounts.len() > 1;
+    let mut steps = Vec::new();
+    let mut best: Option<(Verdict, Arc<Account>)> = None;
+    for account in &found.accounts {
+        let mut told = Told { steps: &mut steps, account: several.then(|| account.address.to_string()) };
+        let verdict = admission.judge(account, message, &settings, now, &mut told);
+        if best.as_ref().is_none_or(|(known, _)| verdict.action < known.action) {
+            best = Some((verdict, account.clone()));
+        }
+    }
+    let Some((verdict, account)) = best else {
+        let mut told = Told { steps: &mut steps, account: None };
+        let verdict = decide(message.size, &Recipient::Unknown, &settings.policy, now, &mut told);
+        return Explanation { verdict: verdict.action.as_str().into(), reply: "DUNNO".into(), bucket: None, steps };
+    };
+    let bucket = {
+        let seat = account.lock();
+        seat.limits.buckets()[seat.limits.bucket_of(message.folder, message.kind)].name.to_string()
+    };
+    let (action, reply) = match settings.texts.reply(verdict) {
+        Some(_) if found.others => {
+            steps.push(Step {
+                rule: "expansion".into(),
+                verdict: Some(Action::Pass.as_str().into()),
+                why: "the address also leads elsewhere, so the message is not refused".into(),
+                account: None,
+            });
+            (Action::Pass, "DUNNO".into())
+        }
+        Some(text) => (verdict.action, text.to_string()),
+        None => (verdict.action, "DUNNO".into()),
+    };
+    Explanation { verdict: action.as_str().into(), reply, bucket: Some(bucket), steps }
+}
+
+struct Told<'a> {
+    steps: &'a mut Vec<Step>,
+    account: Option<String>,
+}
+
+impl Trace for Told<'_> {
+    fn step(&mut self, rule: Rule, spoke: Option<Verdict>, told: impl FnOnce() -> String) {
+        self.steps.push(Step {
+            rule: rule.as_str().into(),
+            verdict: spoke.map(|verdict| verdict.action.as_str().into()),
+            why: told(),
+            account: self.account.clone(),
+        });
+    }
+}
