@@ -3,6 +3,9 @@
 //! An adapter feeds one stream of [`Change`]s into the service, a full load first. It owns everything
 //! about its source (connections, retries, cookies, attribute names) and nothing about quotas.
 
+pub mod entry;
+pub mod ldif;
+
 use std::fmt;
 
 use async_trait::async_trait;
