@@ -1,8 +1,11 @@
 //! The mail store port: measuring what a mailbox holds.
 
+pub mod maildir;
+
 use std::collections::BTreeMap;
 
 use crate::quota::Cells;
+use crate::quota::usage::canonical_folder;
 
 /// What an adapter needs to find a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,4 +43,15 @@ pub enum MailStoreError {
 pub trait MailStore: Send + Sync + 'static {
     /// Measures a whole mailbox. One that does not exist yet is empty.
     fn measure(&self, mailbox: &MailboxRef, memory: &[u8]) -> Result<Measurement, MailStoreError>;
+
+    /// Measures one folder, without those below it; one that does not exist is empty. The memory that
+    /// comes back is still that of the whole mailbox. Stores that have no cheaper way measure it all.
+    fn measure_folder(&self, mailbox: &MailboxRef, folder: &str, memory: &[u8]) -> Result<Measurement, MailStoreError> {
+        let folder = canonical_folder(folder);
+        let mut found = self.measure(mailbox, memory)?;
+        let own = found.cells.iter().filter(|(key, _)| *key.folder == *folder);
+        found.cells = own.map(|(key, usage)| (key.clone(), usage)).collect();
+        found.files = found.cells.total().messages;
+        Ok(found)
+    }
 }

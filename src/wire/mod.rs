@@ -1,9 +1,12 @@
 //! One codec a file: bytes in, a value or "incomplete" or "invalid" out. No I/O here.
 
+pub mod content_type;
 pub mod dn;
 pub mod endpoint;
 pub mod filter;
 pub mod ldif;
+pub mod mutf7;
 pub mod netstring;
 pub mod policy;
 pub mod socketmap;
+pub mod template;
