@@ -82,23 +82,47 @@ impl fmt::Display for Text {
     }
 }
 
-/// The replies that a client sees, one for each reason to refuse, and two where a message is deferred
-/// in the grace period and rejected after it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Texts {
-    pub larger_than_site: Text,
-    pub larger_than_limit: Text,
-    pub inactive: Text,
-    pub disabled: Text,
-    pub deleted: Text,
-    pub removed: Text,
-    pub over_in_grace: Text,
-    pub over: Text,
-    pub domain_over_in_grace: Text,
-    pub domain_over: Text,
-    pub no_room: Text,
-    pub no_room_after_grace: Text,
-    pub unavailable: Text,
+/// Declares the replies: name, code and words of each. The codes are checked when this is compiled.
+macro_rules! texts {
+    ($($(#[$why:meta])* $name:ident: $smtp:literal $subject:literal $detail:literal $words:literal,)*) => {
+        /// The replies that a client sees, one for each reason to refuse, and two where a message is
+        /// deferred in the grace period and rejected after it.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Texts { $($(#[$why])* pub $name: Text,)* }
+
+        impl Texts {
+            /// Asks for each text by its key, with the default.
+            pub fn read(mut ask: impl FnMut(&'static str, Text) -> Text) -> Texts {
+                Texts { $($name: {
+                    const CODE: Code = Code::new($smtp, $subject, $detail).expect("a code that refuses");
+                    ask(stringify!($name), Text { code: CODE, words: $words.into() })
+                },)* }
+            }
+        }
+    };
+}
+
+texts! {
+    larger_than_site: 552 3 4 "Message is larger than this site accepts",
+    larger_than_limit: 552 2 3 "Message is larger than the mailbox may hold",
+    inactive: 450 2 1 "Mailbox is inactive, try again later",
+    disabled: 550 2 1 "Mailbox is disabled",
+    deleted: 550 1 1 "No such mailbox",
+    removed: 550 1 1 "No such mailbox",
+    over_in_grace: 452 2 2 "Mailbox is full, try again later",
+    over: 552 2 2 "Mailbox is full",
+    domain_over_in_grace: 452 2 2 "Mail storage of this domain is full, try again later",
+    domain_over: 552 2 2 "Mail storage of this domain is full",
+    no_room: 452 2 2 "Mailbox has no room for this message, try again later",
+    no_room_after_grace: 552 2 2 "Mailbox has no room for this message",
+    /// While nothing has been loaded and `policy.on_failure` is `defer`.
+    unavailable: 451 3 0 "Quota is not known yet, try again later",
+}
+
+impl Default for Texts {
+    fn default() -> Texts {
+        Texts::read(|_, default| default)
+    }
 }
 
 impl Texts {
