@@ -97,3 +97,35 @@ impl<'a> Paced<'a> {
 fn timed_out(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_split_request_is_under_its_own_limit_and_the_next_under_the_idle_limit_again() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let stream = Stream::Unix(near);
+        let limit = || match &stream {
+            Stream::Unix(stream) => stream.read_timeout().unwrap().unwrap(),
+            Stream::Tcp(_) => Duration::MAX,
+        };
+        let pace = Pace { idle: Duration::from_secs(600), request: Duration::from_secs(300) };
+        let mut paced = Paced::new(&stream, pace).unwrap();
+        for (within, least, most) in [(false, 600, 600), (true, 0, 300), (true, 0, 300), (false, 600, 600)] {
+            far.write_all(b"x").unwrap();
+            assert_eq!(paced.read(&mut [0; 8], within).unwrap(), 1);
+            assert!((Duration::from_secs(least)..=Duration::from_secs(most)).contains(&limit()), "{:?}", limit());
+        }
+    }
+
+    #[test]
+    fn no_limit_is_ever_taken_for_none_at_all() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let stream = Stream::Unix(near);
+        let mut paced = Paced::new(&stream, Pace { idle: Duration::ZERO, request: Duration::ZERO }).unwrap();
+        assert!(matches!(paced.read(&mut [0; 8], false), Err(Stalled::Idle)));
+        assert!(matches!(paced.read(&mut [0; 8], true), Err(Stalled::SlowRequest)));
+    }
+}

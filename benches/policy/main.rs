@@ -1,0 +1,91 @@
+//! How fast the policy server answers, beside the limit: a bare echo of the protocol, which does nothing but
+//! read to the empty line and answer. Both are asked in turn, in one run, by the same client process.
+//!
+//! `cargo bench --bench policy`; `BENCH=quick` makes it short. The table goes to the standard output, the figures
+//! to `target/bench/policy.json`. To measure another verdict, add it to the contenders in [`main`].
+
+mod client;
+mod contender;
+mod report;
+
+use std::path::Path;
+use std::time::Duration;
+
+use mailquotad::service::policy::Answer;
+use mailquotad::service::socket::Peer;
+use mailquotad::wire::endpoint::Endpoint;
+use mailquotad::wire::policy::{Reply, Request};
+
+use contender::Contender;
+use report::{Round, Setting};
+
+/// Recipients are `user0000000@example.org` and so on; a verdict that looks them up holds as many accounts.
+const ACCOUNTS: u32 = 1_000_000;
+
+struct Plan {
+    rounds: usize,
+    length: Duration,
+}
+
+impl Plan {
+    fn chosen() -> Plan {
+        let quick = std::env::var("BENCH").is_ok_and(|size| size == "quick");
+        match (cfg!(debug_assertions), quick) {
+            // `cargo test --benches`: shows that it works, no more.
+            (true, _) => Plan { rounds: 1, length: Duration::from_millis(20) },
+            (false, true) => Plan { rounds: 3, length: Duration::from_millis(400) },
+            (false, false) => Plan { rounds: 9, length: Duration::from_millis(1000) },
+        }
+    }
+}
+
+/// The session alone, without a verdict.
+struct Dunno;
+
+impl Answer for Dunno {
+    fn answer(&self, _: &Request<'_>, _: &Peer, reply: &mut Reply<'_>) {
+        reply.dunno();
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = &arguments[..]
+        && first == client::FLAG
+    {
+        return client::main(rest);
+    }
+    let folder = tempfile::tempdir()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let contenders = [Contender::echo(folder.path())?, Contender::session("session", Dunno, folder.path(), &runtime)?];
+    let plan = Plan::chosen();
+    let settings = measure(&contenders, &plan)?;
+    report::print(&contenders, &settings);
+    if cfg!(debug_assertions) {
+        println!("a debug build: these figures say nothing and are not kept");
+        return Ok(());
+    }
+    report::write(Path::new(env!("CARGO_MANIFEST_DIR")), &contenders, &settings)
+}
+
+/// Every contender in every setting; the first is what the others are compared with.
+fn measure(contenders: &[Contender], plan: &Plan) -> anyhow::Result<Vec<Setting>> {
+    let mut settings = Vec::new();
+    for (transport, at) in [("tcp", (|c| &c.tcp) as fn(&Contender) -> &Endpoint), ("unix", |c: &Contender| &c.unix)] {
+        for connections in [1, 4, 64] {
+            let mut rounds = Vec::new();
+            for number in 0..plan.rounds {
+                let mut round: Vec<Option<Round>> = contenders.iter().map(|_| None).collect();
+                // Each round begins with another, so that none always comes after the same.
+                for turn in 0..contenders.len() {
+                    let which = (turn + number) % contenders.len();
+                    let figures = client::run(at(&contenders[which]), connections, plan.length, ACCOUNTS)?;
+                    round[which] = Some(figures);
+                }
+                rounds.push(round.into_iter().flatten().collect());
+            }
+            settings.push(Setting { transport, connections, rounds });
+        }
+    }
+    Ok(settings)
+}
