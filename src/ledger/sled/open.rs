@@ -1,0 +1,174 @@
+//! Opening and creating the folder of a ledger.
+//!
+//! ```text
+//! lock             held exclusively while the ledger is open
+//! format           written last at creation: from then on a folder without data is a damaged one
+//! db, conf, blobs  the engine's
+//! ```
+
+use std::any::Any;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sled::Db;
+
+use super::SledOptions;
+use super::keys::Keys;
+use super::rows::{self, Fault};
+use super::stage::Keyed;
+use crate::ledger::atomic::{folder_of, write_whole};
+use crate::ledger::{LedgerError, Revision};
+
+/// The folder of a ledger. Nobody else opens it while this lives.
+pub struct Folder {
+    path: PathBuf,
+    cache_bytes: u64,
+    _lock: File,
+}
+
+pub struct Opened {
+    pub folder: Folder,
+    pub db: Db,
+    pub keys: Keys,
+    pub floor: Revision,
+}
+
+pub fn open(path: &Path, options: &SledOptions) -> Result<Opened, LedgerError> {
+    let folder = Folder::lock(path, options.cache_bytes).map_err(|error| match error {
+        TryLockError::WouldBlock => LedgerError::Locked { path: path.display().to_string() },
+        TryLockError::Error(error) => unreadable(path, &error),
+    })?;
+    let complete = folder.is_complete()?;
+    let db = folder.engine()?;
+    folder.check(&db, complete)?;
+    let floor = folder.read(&db, rows::FLOOR_ROW)?.map(|row| rows::read_number(&row)).transpose();
+    let floor = floor.map_err(|fault| folder.fault(fault))?.unwrap_or(0);
+    let mut keys = Keys::new(options.keys_kept);
+    for row in db.scan_prefix(rows::KEYS) {
+        let (row, value) = row.map_err(|error| folder.damaged(error.to_string()))?;
+        let key = rows::read_key(&row, &value).map_err(|fault| folder.fault(fault))?;
+        keys.take_in(Keyed { added: vec![key], dropped: Vec::new() });
+    }
+    Ok(Opened { folder, db, keys, floor })
+}
+
+impl Folder {
+    fn lock(path: &Path, cache_bytes: u64) -> Result<Folder, TryLockError> {
+        if !path.is_dir() {
+            let parent = folder_of(path);
+            fs::create_dir_all(&parent)?;
+            DirBuilder::new().mode(0o700).create(path)?;
+            File::open(parent)?.sync_all()?;
+        }
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))?;
+        lock.try_lock()?;
+        Ok(Folder { path: path.into(), cache_bytes, _lock: lock })
+    }
+
+    pub fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// The file that the engine keeps its data in.
+    pub fn data(&self) -> io::Result<File> {
+        File::open(self.path.join("db"))
+    }
+
+    /// Whether the ledger was created to the end. Refuses one whose data have gone since.
+    fn is_complete(&self) -> Result<bool, LedgerError> {
+        let format = match fs::read_to_string(self.path.join("format")) {
+            Ok(format) => format,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(unreadable(&self.path, &error)),
+        };
+        let number = format.strip_prefix(FORMAT_FILE).and_then(|rest| rest.trim_end().parse::<u8>().ok());
+        match number {
+            None => return Err(self.damaged(format!("its format file says {:?}", format.trim_end()))),
+            Some(found) if found > rows::FORMAT => return Err(self.fault(Fault::TooNew(found))),
+            Some(_) => {}
+        }
+        match fs::metadata(self.path.join("db")) {
+            Ok(data) if data.len() > 0 => Ok(true),
+            Ok(_) => Err(self.damaged("its file db is empty".into())),
+            Err(error) => Err(self.damaged(format!("its file db: {error}"))),
+        }
+    }
+
+    /// Opens the engine, which panics on some kinds of damage.
+    pub fn engine(&self) -> Result<Db, LedgerError> {
+        // A former instance of the engine lets go of its file only when its last background task has ended,
+        // a moment after it was dropped. Our own lock says that there is no other process.
+        for _ in 0..400 {
+            let config = sled::Config::new().path(&self.path).cache_capacity(self.cache_bytes);
+            // The writer does all the flushing: see `writer.rs`.
+            match catch_unwind(move || config.flush_every_ms(None).open()) {
+                Ok(Ok(db)) => return Ok(db),
+                Ok(Err(sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Ok(Err(sled::Error::Io(error))) => return Err(unreadable(&self.path, &error)),
+                Ok(Err(error)) => return Err(self.damaged(error.to_string())),
+                Err(panic) => return Err(self.damaged(said(&*panic))),
+            }
+        }
+        Err(LedgerError::Locked { path: self.shown() })
+    }
+
+    /// Looks at the format of the data; finishes a creation that never got to the end.
+    fn check(&self, db: &Db, complete: bool) -> Result<(), LedgerError> {
+        match self.read(db, rows::FORMAT_ROW)?.as_deref() {
+            Some([1..=rows::FORMAT]) if complete => return Ok(()),
+            Some([1..=rows::FORMAT]) => {}
+            Some([later, ..]) if *later > rows::FORMAT => return Err(self.fault(Fault::TooNew(*later))),
+            Some(other) => return Err(self.damaged(format!("its data are of format {other:?}"))),
+            None if complete => return Err(self.damaged("its data have lost their beginning".into())),
+            None if !db.is_empty() => return Err(self.damaged("it holds data of another program".into())),
+            None => {}
+        }
+        let created = || -> io::Result<()> {
+            db.insert(rows::FORMAT_ROW, &[rows::FORMAT])?;
+            db.flush()?;
+            self.data()?.sync_all()?;
+            // Without this a power cut can leave an empty conf, and then the engine does not start.
+            for name in ["conf", "blobs", "."] {
+                File::open(self.path.join(name))?.sync_all()?;
+            }
+            let format = format!("{FORMAT_FILE}{}\n", rows::FORMAT);
+            write_whole(&self.path.join("format"), |file| file.write_all(format.as_bytes()))
+        };
+        created().map_err(|error| LedgerError::Write(format!("{}: {error}", self.shown())))
+    }
+
+    fn read(&self, db: &Db, row: &[u8]) -> Result<Option<sled::IVec>, LedgerError> {
+        db.get(row).map_err(|error| self.damaged(error.to_string()))
+    }
+
+    fn damaged(&self, why: String) -> LedgerError {
+        self.fault(Fault::Unreadable(why))
+    }
+
+    fn fault(&self, fault: Fault) -> LedgerError {
+        let path = self.shown();
+        match fault {
+            Fault::TooNew(found) => LedgerError::TooNew { path, found, known: rows::FORMAT },
+            Fault::Unreadable(why) => LedgerError::Damaged { path, why },
+        }
+    }
+}
+
+const FORMAT_FILE: &str = "mailquotad ledger, format ";
+
+fn unreadable(path: &Path, error: &io::Error) -> LedgerError {
+    LedgerError::Read(format!("{}: {error}", path.display()))
+}
+
+/// What a panic said.
+pub fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+    text.unwrap_or("the engine panicked").to_owned()
+}

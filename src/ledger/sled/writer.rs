@@ -1,0 +1,212 @@
+//! The thread that writes.
+//!
+//! A group of batches is one atomic write of the engine, then `flush()`, then `sync_data()` on the engine's
+//! file, and only then do the receipts resolve. `flush()` alone is not durable: on Linux it ends in
+//! `sync_file_range`, which writes neither the file's length nor the disk's cache, and a power cut then loses
+//! acknowledged data and can leave a ledger that does not open.
+//!
+//! # When a write fails
+//!
+//! The receipts of the group say so, and readers go on seeing what was there before ([`View`]).
+//!
+//! If the disk was full, nothing is lost but the group: the engine is opened again, whatever it kept of the
+//! group is put back, and later batches are written. Their revisions go on above those that the group
+//! would have had. Should the machine stop in between, the group may be found whole after the restart:
+//! the error told its sender that it was not durable, not that it could never come to be, and its idempotency
+//! key will tell when it is sent again.
+//!
+//! After any other failure (an I/O error, a sync that failed) nothing is written until the daemon is started
+//! again: the kernel then counts pages as written that are not, so a later sync that succeeds proves nothing.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use sled::Db;
+
+use super::keys::Keys;
+use super::open::{Folder, Opened, said};
+use super::queue::{Job, Queue};
+use super::rows;
+use super::stage::{Changes, Group};
+use super::view::{Held, View};
+use crate::ledger::{LedgerError, Revision};
+
+/// How often a full disk is tried again: opening the engine reads its log.
+const RETRY: Duration = Duration::from_secs(1);
+
+pub struct Shared {
+    pub queue: Queue,
+    pub view: RwLock<View>,
+}
+
+pub struct Writer {
+    shared: Arc<Shared>,
+    folder: Folder,
+    /// The engine's file, opened a second time for the sync that the engine leaves out.
+    data: File,
+    keys: Keys,
+    floor: Revision,
+    health: Health,
+}
+
+enum Health {
+    Fine,
+    /// The disk was full. The rows that the failed group changed are held in the view.
+    Full {
+        why: String,
+        again: Instant,
+    },
+    /// Nothing may be written until the next start.
+    Failed(String),
+}
+
+impl Writer {
+    pub fn new(opened: Opened) -> Result<(Writer, Arc<Shared>), LedgerError> {
+        let Opened { folder, db, keys, floor } = opened;
+        let data = folder.data().map_err(|error| LedgerError::Read(format!("{}: {error}", folder.shown())))?;
+        let view = View { db: Some(db), held: Held::new(), path: folder.shown() };
+        let shared = Arc::new(Shared { queue: Queue::default(), view: RwLock::new(view) });
+        Ok((Writer { shared: shared.clone(), folder, data, keys, floor, health: Health::Fine }, shared))
+    }
+
+    /// Writes until the queue is closed and empty.
+    pub fn run(mut self) -> Result<(), LedgerError> {
+        let shared = self.shared.clone();
+        while let Some(group) = shared.queue.next_group() {
+            self.write(group);
+        }
+        shared.view.write().db = None;
+        match self.health {
+            Health::Fine => Ok(()),
+            Health::Full { why, .. } | Health::Failed(why) => Err(LedgerError::Write(why)),
+        }
+    }
+
+    fn write(&mut self, mut jobs: Vec<Job>) {
+        if let Err(why) = self.ready() {
+            jobs.into_iter().for_each(|job| job.answer(Err(LedgerError::Write(why.clone()))));
+            return;
+        }
+        let (answers, changes) = {
+            let view = self.shared.view.read();
+            let mut group = Group::new(&view, &self.keys, self.floor);
+            let answers: Vec<_> = jobs.iter_mut().map(|job| group.add(std::mem::take(&mut job.batch))).collect();
+            (answers, group.changes(self.floor))
+        };
+        let stored = changes.and_then(|changes| self.store(changes));
+        for (job, answer) in jobs.into_iter().zip(answers) {
+            // A duplicate or a conflict of a group that failed may be one with a batch that is not stored.
+            job.answer(stored.clone().and(answer));
+        }
+    }
+
+    fn store(&mut self, changes: Changes) -> Result<(), LedgerError> {
+        let Changes { new, old, keys, floor, highest } = changes;
+        if new.is_empty() {
+            return Ok(());
+        }
+        let db = {
+            let mut view = self.shared.view.write();
+            view.held = old;
+            view.db.clone()
+        };
+        let Some(db) = db else { return Err(LedgerError::Write("the ledger is not open".into())) };
+        match durable(&db, new.into_iter(), &self.data) {
+            Ok(()) => {
+                self.shared.view.write().held.clear();
+                self.keys.take_in(keys);
+                self.floor = floor;
+                Ok(())
+            }
+            Err(failure) => {
+                // Revisions that a reader may have been told of must not come back as others.
+                self.floor = self.floor.max(highest);
+                Err(self.fail(failure))
+            }
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) -> LedgerError {
+        let why = match failure {
+            Failure::Full(why) => {
+                let again = Instant::now() + RETRY;
+                self.health = Health::Full { why: why.clone(), again };
+                why
+            }
+            Failure::Lasting(why) => {
+                let why = format!("{why}; nothing more is written until mailquotad is started again");
+                self.health = Health::Failed(why.clone());
+                why
+            }
+        };
+        LedgerError::Write(why)
+    }
+
+    /// Whether a group can be written: heals the ledger, if that is due.
+    fn ready(&mut self) -> Result<(), String> {
+        match &self.health {
+            Health::Fine => Ok(()),
+            Health::Failed(why) => Err(why.clone()),
+            Health::Full { why, again } if Instant::now() < *again => Err(why.clone()),
+            Health::Full { .. } => match self.heal() {
+                Ok(()) => {
+                    self.health = Health::Fine;
+                    Ok(())
+                }
+                Err(failure) => Err(self.fail(failure).to_string()),
+            },
+        }
+    }
+
+    /// Opens the engine again and puts back what the failed group may have left in it.
+    fn heal(&mut self) -> Result<(), Failure> {
+        self.shared.view.write().db = None;
+        // Our own lock is still held, so an engine that cannot be opened is a full disk or worse.
+        let db = self.folder.engine().map_err(|error| Failure::Full(error.to_string()))?;
+        let mut view = self.shared.view.write();
+        view.db = Some(db.clone());
+        let floor = (rows::FLOOR_ROW.to_vec(), Some(rows::write_number(self.floor)));
+        let held = view.held.iter().map(|(row, old)| (row.clone(), old.as_ref().map(|old| old.to_vec())));
+        let back: Vec<_> = held.filter(|(row, _)| row != rows::FLOOR_ROW).chain([floor]).collect();
+        drop(view);
+        durable(&db, back.into_iter(), &self.data)?;
+        self.shared.view.write().held.clear();
+        Ok(())
+    }
+}
+
+enum Failure {
+    Full(String),
+    Lasting(String),
+}
+
+impl From<sled::Error> for Failure {
+    fn from(error: sled::Error) -> Failure {
+        match &error {
+            sled::Error::Io(io)
+                if matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) =>
+            {
+                Failure::Full(error.to_string())
+            }
+            _ => Failure::Lasting(error.to_string()),
+        }
+    }
+}
+
+/// Writes rows as one and returns when they would survive a power cut.
+fn durable(db: &Db, rows: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>, data: &File) -> Result<(), Failure> {
+    let mut batch = sled::Batch::default();
+    for (row, value) in rows {
+        match value {
+            Some(value) => batch.insert(row, value),
+            None => batch.remove(row),
+        }
+    }
+    let written = catch_unwind(AssertUnwindSafe(|| db.apply_batch(batch).and_then(|()| db.flush())));
+    written.map_err(|panic| Failure::Lasting(said(&*panic)))??;
+    data.sync_data().map_err(|error| Failure::Lasting(format!("the disk did not take the data: {error}")))
+}
