@@ -12,6 +12,7 @@ pub struct Directory {
     pub source: DirectorySource,
     pub user_filter: String,
     pub domain_filter: String,
+    pub group_filter: String,
     /// How often a source that cannot tell of changes is looked at.
     pub poll_interval: Duration,
     pub attributes: Attributes,
@@ -71,6 +72,8 @@ pub enum Follow {
 /// `members`, `member_dns` and `rules`, the first that is present for the others. None: not in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
+    /// A UUID that stays when the entry is renamed.
+    pub id: Vec<String>,
     pub mail: Vec<String>,
     pub alternates: Vec<String>,
     pub forwards: Vec<String>,
@@ -106,6 +109,8 @@ enum Kind {
     Ldap,
 }
 
+const GROUPS: &str = "(|(objectClass=inetMailGroup)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames))";
+
 pub(super) fn read(section: Section) -> Directory {
     let kind = section.text("kind", "ldap", words::one_of(&[("ldap", Kind::Ldap), ("ldif", Kind::Ldif)]));
     section.only(kind == Kind::Ldif, "kind = \"ldif\"");
@@ -113,7 +118,7 @@ pub(super) fn read(section: Section) -> Directory {
     section.only(kind == Kind::Ldap, "kind = \"ldap\"");
     let ldap = read_ldap(&section);
     section.always();
-    let poll_interval = section.text("poll_interval", if kind == Kind::Ldap { "1m" } else { "500ms" }, words::delay);
+    let poll_interval = section.text("poll_interval", if kind == Kind::Ldap { "1m" } else { "200ms" }, words::delay);
     let (preset, attributes) = read_attributes(section.section("attributes"));
     let directory = Directory {
         source: match kind {
@@ -122,6 +127,7 @@ pub(super) fn read(section: Section) -> Directory {
         },
         user_filter: section.text("user_filter", preset.user_filter(), words::filter),
         domain_filter: section.text("domain_filter", "(objectClass=mailDomain)", words::filter),
+        group_filter: section.text("group_filter", GROUPS, words::filter),
         poll_interval,
         attributes,
     };
@@ -175,8 +181,9 @@ impl Preset {
 
     const fn user_filter(self) -> &'static str {
         match self {
-            Preset::Sun | Preset::QuotaBytes => "(objectClass=inetMailUser)",
+            Preset::Sun => "(objectClass=inetMailUser)",
             Preset::QmailLdap => "(objectClass=qmailUser)",
+            Preset::QuotaBytes => "(&(objectClass=inetOrgPerson)(mail=*))",
         }
     }
 
@@ -188,10 +195,11 @@ impl Preset {
         }
     }
 
-    const fn messages(self) -> &'static str {
+    const fn messages(self) -> &'static [&'static str] {
         match self {
-            Preset::Sun | Preset::QuotaBytes => "mailMsgQuota",
-            Preset::QmailLdap => "mailQuotaCount",
+            Preset::Sun => &["mailMsgQuota"],
+            Preset::QmailLdap => &["mailQuotaCount"],
+            Preset::QuotaBytes => &[],
         }
     }
 }
@@ -200,11 +208,12 @@ fn read_attributes(section: Section) -> (Preset, Attributes) {
     let preset = section.text("preset", "sun", words::one_of(&Preset::WORDS));
     let names = |key: &str, default: &[&str]| section.list(key, default, words::attribute);
     let attributes = Attributes {
+        id: names("id", &["entryUUID"]),
         mail: names("mail", &["mail"]),
         alternates: names("alternates", &["mailAlternateAddress", "mailEquivalentAddress"]),
         forwards: names("forwards", &["mailForwardingAddress"]),
         quota: names("quota", &[preset.quota()]),
-        messages: names("messages", &[preset.messages()]),
+        messages: names("messages", preset.messages()),
         rules: names("rules", &[]),
         user_status: names("user_status", &["mailUserStatus"]),
         inet_user_status: names("inet_user_status", &["inetUserStatus"]),
@@ -214,9 +223,9 @@ fn read_attributes(section: Section) -> (Preset, Attributes) {
         domain_quota: names("domain_quota", &["mailDomainDiskQuota"]),
         domain_messages: names("domain_messages", &["mailDomainMsgQuota"]),
         domain_user_quota: names("domain_user_quota", &[preset.quota()]),
-        domain_user_messages: names("domain_user_messages", &[preset.messages()]),
+        domain_user_messages: names("domain_user_messages", preset.messages()),
         members: names("members", &["mgrpRFC822MailMember"]),
-        member_dns: names("member_dns", &["uniqueMember", "member"]),
+        member_dns: names("member_dns", &["member", "uniqueMember"]),
     };
     if attributes.mail.is_empty() {
         section.refuse("mail", "is empty; accepted: the attribute that holds an account's address");

@@ -101,18 +101,20 @@ pub(super) fn maximum(units: Units) -> impl Fn(&str) -> Parsed<Option<u64>> {
     }
 }
 
+/// A plain number is refused: it is more often a forgotten percent sign than a count of bytes.
 pub(super) fn allowance(units: Units) -> impl Fn(&str) -> Parsed<Allowance> {
     move |text| {
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let allowance = match (text, text.strip_suffix('%')) {
+            ("none", _) => Some(Allowance::None),
+            ("one-message", _) => Some(Allowance::OneMessage),
+            (_, Some(percent)) if digits(percent) => percent.parse().ok().map(Allowance::Percent),
+            _ if digits(text) => None,
+            _ => units.parse(text).ok().map(Allowance::Bytes),
+        };
         let wrong =
             || format!("`{text}` is no allowance; accepted: none, one-message, a part as in 10%, a size as in 50M");
-        match (text, text.strip_suffix('%')) {
-            ("none", _) => Ok(Allowance::None),
-            ("one-message", _) => Ok(Allowance::OneMessage),
-            (_, Some(percent)) if percent.bytes().all(|b| b.is_ascii_digit()) => {
-                percent.parse().map(Allowance::Percent).map_err(|_| wrong())
-            }
-            _ => units.parse(text).map(Allowance::Bytes).map_err(|_| wrong()),
-        }
+        allowance.ok_or_else(wrong)
     }
 }
 
@@ -242,7 +244,7 @@ mod tests {
         assert_eq!(read("one-message"), Ok(Allowance::OneMessage));
         assert_eq!(read("10%"), Ok(Allowance::Percent(10)));
         assert_eq!(read("50M"), Ok(Allowance::Bytes(50 << 20)));
-        for bad in ["", "%", "-1", "-5%", "10 %", "10%%", "99999999999%", "some"] {
+        for bad in ["", "%", "10", "-1", "-5%", "10 %", "10%%", "99999999999%", "some"] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }
