@@ -258,3 +258,6 @@ pub fn same_value(what: Writable, a: Option<&str>, b: Option<&str>) -> bool {
         Writable::Quota | Writable::Messages => a.map(str::trim) == b.map(str::trim),
     }
 }
+
+#[cfg(test)]
+mod tests;

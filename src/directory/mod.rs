@@ -17,7 +17,8 @@ use crate::account::{Entry, EntryId, Writable};
 
 /// What happened in the directory. Between `Begin` and `Complete` an adapter names every entry that
 /// exists, as `Entry` or, where it knows that nothing changed, as `Present`; at `Complete` whatever was
-/// not named is gone. Outside of such a load, changes stand for themselves.
+/// not named is gone. Outside of such a load, changes stand for themselves. `Present` of an entry that was
+/// never seen says nothing: an adapter names a bad entry so, to keep its last good state if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     Begin,
@@ -41,7 +42,9 @@ pub enum Change {
 }
 
 /// A change of one attribute that goes through only if the attribute still has the value that the
-/// decision was based on. `None` is an absent attribute.
+/// decision was based on. `None` is an absent attribute. Statuses compare in any case, and an absent one is
+/// `active`. An attribute that has the value `to` already counts as written: the wish may have been carried
+/// out just before a crash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
     pub dn: Box<str>,

@@ -337,3 +337,6 @@ impl Reader<'_> {
         Ok(parts)
     }
 }
+
+#[cfg(test)]
+mod tests;

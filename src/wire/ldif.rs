@@ -312,3 +312,6 @@ fn utf8<'a>(bytes: Cow<'a, [u8]>, what: &str) -> Result<Cow<'a, str>, Fault> {
 fn at(line: usize) -> impl Fn(Fault) -> LdifError {
     move |fault| LdifError { line, fault }
 }
+
+#[cfg(test)]
+mod tests;

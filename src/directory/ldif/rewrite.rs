@@ -154,7 +154,7 @@ fn replace(file: &Path, stamp: Stamp, text: &[u8]) -> io::Result<Option<Stamp>> 
         if Stamp::of(file)? != stamp {
             return Ok(None);
         }
-        Ok(exchange(&new, file, stamp)?.then_some(written))
+        Ok(exchange(&new, file, stamp, written)?.then_some(written))
     });
     if !matches!(written, Ok(Some(_))) {
         // The error that counts is the one in `written`.
@@ -165,19 +165,32 @@ fn replace(file: &Path, stamp: Stamp, text: &[u8]) -> io::Result<Option<Stamp>> 
 
 /// The new file takes the name of the old one. Where the system can exchange names the old file is kept
 /// until it is known to be the one that was read.
-fn exchange(new: &Path, file: &Path, stamp: Stamp) -> io::Result<bool> {
-    match renameat_with(CWD, new, CWD, file, RenameFlags::EXCHANGE) {
-        Ok(()) if Stamp::of(new)? != stamp => {
-            renameat_with(CWD, new, CWD, file, RenameFlags::EXCHANGE)?;
-            return Ok(false);
-        }
-        Ok(()) => fs::remove_file(new)?,
+fn exchange(new: &Path, file: &Path, read: Stamp, written: Stamp) -> io::Result<bool> {
+    let swap = || renameat_with(CWD, new, CWD, file, RenameFlags::EXCHANGE);
+    match swap() {
+        Ok(()) => {}
         // Network and older file systems know no exchange.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => fs::rename(new, file)?,
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            fs::rename(new, file)?;
+            return sync_folder(file).map(|()| true);
+        }
         Err(error) => return Err(error.into()),
     }
-    sync_folder(file)?;
-    Ok(true)
+    let (mut put, mut pulled) = (written, Stamp::of(new)?);
+    if pulled == read {
+        fs::remove_file(new)?;
+        return sync_folder(file).map(|()| true);
+    }
+    // The admin's file goes back. Whatever comes out against it other than what was put in is newer still,
+    // and goes back in turn, so that the admin's last word is the one that stays.
+    loop {
+        let expected = std::mem::replace(&mut put, pulled);
+        swap()?;
+        pulled = Stamp::of(new)?;
+        if pulled == expected {
+            return Ok(false);
+        }
+    }
 }
 
 /// A file that holds `text` safely, with the mode and owner of `model`.
