@@ -277,6 +277,15 @@ async fn quotas_are_set_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn a_value_is_looked_up_as_it_is_spelled() {
+    let site = Site::start(SAMPLE);
+    assert_eq!(site.directory.read(FRANK, Writable::UserStatus).await.unwrap().as_deref(), Some("inactive"));
+    assert_eq!(site.directory.read(ANN, Writable::UserStatus).await.unwrap(), None);
+    let refused = site.directory.read("uid=nobody", Writable::Quota).await.unwrap_err();
+    assert!(matches!(&refused, DirectoryError::Refused(why) if why.contains("there is no entry")), "{refused}");
+}
+
+#[tokio::test]
 async fn two_statuses_and_an_unmapped_attribute_are_refused() {
     let twice = "dn: uid=a\nobjectClass: inetMailUser\nmail: a@x\nmailUserStatus: active\nmailUserStatus: hold\n";
     let mut site = Site::start(twice);

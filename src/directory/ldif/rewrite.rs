@@ -154,7 +154,8 @@ fn replace(file: &Path, stamp: Stamp, text: &[u8]) -> io::Result<Option<Stamp>> 
         if Stamp::of(file)? != stamp {
             return Ok(None);
         }
-        Ok(exchange(&new, file, stamp, written)?.then_some(written))
+        let swap = || renameat_with(CWD, &new, CWD, file, RenameFlags::EXCHANGE);
+        Ok(exchange(&new, file, stamp, written, swap)?.then_some(written))
     });
     if !matches!(written, Ok(Some(_))) {
         // The error that counts is the one in `written`.
@@ -165,8 +166,13 @@ fn replace(file: &Path, stamp: Stamp, text: &[u8]) -> io::Result<Option<Stamp>> 
 
 /// The new file takes the name of the old one. Where the system can exchange names the old file is kept
 /// until it is known to be the one that was read.
-fn exchange(new: &Path, file: &Path, read: Stamp, written: Stamp) -> io::Result<bool> {
-    let swap = || renameat_with(CWD, new, CWD, file, RenameFlags::EXCHANGE);
+fn exchange(
+    new: &Path,
+    file: &Path,
+    read: Stamp,
+    written: Stamp,
+    mut swap: impl FnMut() -> rustix::io::Result<()>,
+) -> io::Result<bool> {
     match swap() {
         Ok(()) => {}
         // Network and older file systems know no exchange.
@@ -236,3 +242,6 @@ pub fn look_up(options: &LdifOptions, dn: &str, attribute: Writable) -> Result<O
     }
     Err(DirectoryError::Refused(format!("{name}: there is no entry {dn}")))
 }
+
+#[cfg(test)]
+mod tests;
