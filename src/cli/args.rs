@@ -145,6 +145,9 @@ pub struct Resync {
     /// Only re-read the limits; take the usage as it is known
     #[arg(long)]
     pub limits_only: bool,
+    /// How the story is told; `json` is one object a line
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
     #[command(flatten)]
     pub source: Source,
 }

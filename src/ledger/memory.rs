@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Batch, KEYS_KEPT, Ledger, LedgerError, Op, Outcome, Receipt, Record, Revision, Shelf, beyond_limits};
+use super::{Batch, Health, KEYS_KEPT, Ledger, LedgerError, Op, Outcome, Receipt, Record, Revision, Shelf, beyond_limits};
 
 /// Keeps everything in memory and forgets it at the end: for tests, and for trying things out.
 pub struct MemoryLedger(Mutex<State>);
@@ -21,6 +21,7 @@ struct State {
     keys_in_order: VecDeque<u128>,
     keys_kept: usize,
     closed: bool,
+    health: Health,
 }
 
 /// What a batch has changed so far.
@@ -52,6 +53,7 @@ impl MemoryLedger {
             keys_in_order: VecDeque::new(),
             keys_kept,
             closed: false,
+            health: Health::default(),
         }))
     }
 }
@@ -154,8 +156,26 @@ impl Ledger for MemoryLedger {
     fn submit(&self, batch: Batch) -> Receipt {
         let (sender, receiver) = oneshot::channel();
         // A caller that does not wait for its receipt has dropped the other end.
-        let _ = sender.send(self.0.lock().apply(batch));
+        let mut state = self.0.lock();
+        let operations = batch.len() as u64;
+        let answer = state.apply(batch);
+        match &answer {
+            Ok(_) => (state.health.batches, state.health.operations) =
+                (state.health.batches + 1, state.health.operations + operations),
+            Err(_) => state.health.errors += 1,
+        }
+        state.health.trouble = answer.as_ref().err().map(ToString::to_string);
+        drop(state);
+        let _ = sender.send(answer);
         Receipt(receiver)
+    }
+
+    fn seen(&self, key: u128) -> Result<bool, LedgerError> {
+        Ok(self.0.lock().keys.contains(&key))
+    }
+
+    fn health(&self) -> Health {
+        self.0.lock().health.clone()
     }
 
     fn read(&self, account: &str) -> Result<Option<Record>, LedgerError> {

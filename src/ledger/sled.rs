@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 
 use self::writer::{Shared, Writer};
-use super::{Batch, KEYS_KEPT, Ledger, LedgerError, Receipt, Record, Shelf};
+use super::{Batch, Health, KEYS_KEPT, Ledger, LedgerError, Receipt, Record, Shelf};
 
 #[derive(Clone, Debug)]
 pub struct SledOptions {
@@ -76,6 +76,14 @@ impl SledLedger {
 impl Ledger for SledLedger {
     fn submit(&self, batch: Batch) -> Receipt {
         self.shared.queue.submit(batch)
+    }
+
+    fn seen(&self, key: u128) -> Result<bool, LedgerError> {
+        Ok(self.shared.keys.read().contains(key))
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health.lock().clone()
     }
 
     fn read(&self, account: &str) -> Result<Option<Record>, LedgerError> {

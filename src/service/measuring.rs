@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::{Account, Seat};
 use super::accounting::{Accounting, Overtaken};
-use crate::ledger::{Batch, LedgerError, Op, Shelf};
+use crate::ledger::{Batch, LedgerError, Op, Outcome, Shelf};
 use crate::mailstore::{MailStore, MailStoreError, Measurement};
 use crate::quota::{Moment, Usage};
 use crate::telemetry::events;
@@ -70,7 +70,10 @@ impl Measuring {
             let at = self.accounting.clock.now();
             match self.accounting.measured(account, based_on, found.cells, at) {
                 Ok(receipt) => {
-                    receipt.durable().await?;
+                    if let Outcome::Conflict { present } = receipt.durable().await? {
+                        account.lock().revision = present;
+                        continue;
+                    }
                     self.remember(account, found.memory).await?;
                     return Ok(Measured { before, after, files });
                 }

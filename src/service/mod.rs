@@ -20,7 +20,7 @@ pub mod jobs;
 pub mod listener;
 pub mod measuring;
 pub mod outbox;
-mod paced;
+pub mod paced;
 pub mod policy;
 mod pool;
 pub mod report;

@@ -79,6 +79,11 @@ pub async fn run(accounting: Arc<Accounting>, directory: Arc<dyn Directory>, sto
     }
 }
 
+/// Tries every stored wish once, for a command that is about to end.
+pub async fn work_once(accounting: &Arc<Accounting>, directory: &Arc<dyn Directory>) {
+    work(accounting, directory, FIRST_PAUSE, &CancellationToken::new()).await;
+}
+
 /// Tries every stored wish once; returns how many are left.
 async fn work(
     accounting: &Arc<Accounting>,

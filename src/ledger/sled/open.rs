@@ -58,16 +58,20 @@ pub fn open(path: &Path, options: &SledOptions) -> Result<Opened, LedgerError> {
 
 impl Folder {
     fn lock(path: &Path, cache_bytes: u64) -> Result<Folder, TryLockError> {
+        let lock = Folder::lock_file(path).map_err(TryLockError::Error)?;
+        lock.try_lock()?;
+        Ok(Folder { path: path.into(), cache_bytes, _lock: lock })
+    }
+
+    /// The file that is locked, in a folder that is made if it is missing.
+    fn lock_file(path: &Path) -> io::Result<File> {
         if !path.is_dir() {
             let parent = folder_of(path);
             fs::create_dir_all(&parent)?;
             DirBuilder::new().mode(0o700).create(path)?;
             File::open(parent)?.sync_all()?;
         }
-        let mut options = OpenOptions::new();
-        let lock = options.create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))?;
-        lock.try_lock()?;
-        Ok(Folder { path: path.into(), cache_bytes, _lock: lock })
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))
     }
 
     pub fn shown(&self) -> String {

@@ -24,7 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sled::Db;
 
 use super::keys::Keys;
@@ -33,7 +33,7 @@ use super::queue::{Job, Queue};
 use super::rows;
 use super::stage::{Changes, Group};
 use super::view::{Held, View};
-use crate::ledger::{LedgerError, Revision};
+use crate::ledger::{self, LedgerError, Revision};
 
 /// How often a full disk is tried again: opening the engine reads its log.
 const RETRY: Duration = Duration::from_secs(1);
@@ -41,6 +41,9 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Shared {
     pub queue: Queue,
     pub view: RwLock<View>,
+    /// Written by the writer alone.
+    pub keys: RwLock<Keys>,
+    pub health: Mutex<ledger::Health>,
 }
 
 pub struct Writer {
@@ -48,7 +51,6 @@ pub struct Writer {
     folder: Folder,
     /// The engine's file, opened a second time for the sync that the engine leaves out.
     data: File,
-    keys: Keys,
     floor: Revision,
     health: Health,
 }
@@ -69,8 +71,13 @@ impl Writer {
         let Opened { folder, db, keys, floor } = opened;
         let data = folder.data().map_err(|error| LedgerError::Read(format!("{}: {error}", folder.shown())))?;
         let view = View { db: Some(db), held: Held::new(), path: folder.shown() };
-        let shared = Arc::new(Shared { queue: Queue::default(), view: RwLock::new(view) });
-        Ok((Writer { shared: shared.clone(), folder, data, keys, floor, health: Health::Fine }, shared))
+        let shared = Arc::new(Shared {
+            queue: Queue::default(),
+            view: RwLock::new(view),
+            keys: RwLock::new(keys),
+            health: Mutex::default(),
+        });
+        Ok((Writer { shared: shared.clone(), folder, data, floor, health: Health::Fine }, shared))
     }
 
     /// Writes until the queue is closed and empty.
@@ -87,21 +94,35 @@ impl Writer {
     }
 
     fn write(&mut self, mut jobs: Vec<Job>) {
+        let batches = jobs.len() as u64;
+        let operations = jobs.iter().map(|job| job.batch.len() as u64).sum();
         if let Err(why) = self.ready() {
+            self.count(batches, operations, Some(&why));
             jobs.into_iter().for_each(|job| job.answer(Err(LedgerError::Write(why.clone()))));
             return;
         }
         let (answers, changes) = {
             let view = self.shared.view.read();
-            let mut group = Group::new(&view, &self.keys, self.floor);
+            let keys = self.shared.keys.read();
+            let mut group = Group::new(&view, &keys, self.floor);
             let answers: Vec<_> = jobs.iter_mut().map(|job| group.add(std::mem::take(&mut job.batch))).collect();
             (answers, group.changes(self.floor))
         };
         let stored = changes.and_then(|changes| self.store(changes));
+        self.count(batches, operations, stored.as_ref().err().map(ToString::to_string).as_deref());
         for (job, answer) in jobs.into_iter().zip(answers) {
             // A duplicate or a conflict of a group that failed may be one with a batch that is not stored.
             job.answer(stored.clone().and(answer));
         }
+    }
+
+    fn count(&self, batches: u64, operations: u64, trouble: Option<&str>) {
+        let mut health = self.shared.health.lock();
+        match trouble {
+            None => (health.batches, health.operations) = (health.batches + batches, health.operations + operations),
+            Some(_) => health.errors += batches,
+        }
+        health.trouble = trouble.map(str::to_owned);
     }
 
     fn store(&mut self, changes: Changes) -> Result<(), LedgerError> {
@@ -118,7 +139,7 @@ impl Writer {
         match durable(&db, new.into_iter(), &self.data) {
             Ok(()) => {
                 self.shared.view.write().held.clear();
-                self.keys.take_in(keys);
+                self.shared.keys.write().take_in(keys);
                 self.floor = floor;
                 Ok(())
             }

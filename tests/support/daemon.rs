@@ -1,0 +1,168 @@
+//! The built daemon in a folder of its own, and the commands that talk to it.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::wait::until;
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mailquotad");
+
+pub struct Daemon {
+    pub folder: TempDir,
+    pub port: u16,
+    child: Option<Child>,
+}
+
+/// A port that was free a moment ago. Whoever is told to listen there fails loudly if it no longer is.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Daemon {
+    /// Lays out a folder with `organisation.ldif` and a configuration that ends with `more`; starts nothing.
+    pub fn prepare(ldif: &str, more: &str) -> Daemon {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path();
+        // Postfix's processes pass through here as another user.
+        fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::create_dir(root.join("mail")).unwrap();
+        fs::write(root.join("organisation.ldif"), ldif).unwrap();
+        let port = free_port();
+        let config = format!(
+            "[directory]\nkind = \"ldif\"\nfile = \"{dir}/organisation.ldif\"\n\
+             [ledger]\npath = \"{dir}/ledger\"\n\
+             [mailstore]\npath = \"{dir}/mail/%d/%n\"\nmeasure_after_delivery = \"100ms\"\n\
+             [policy]\nlisten = [\"127.0.0.1:{port}\", \"unix:{dir}/policy.sock\"]\n\
+             [http]\nsocket = \"{dir}/api.sock\"\n{more}\n",
+            dir = root.display(),
+        );
+        fs::write(root.join("mailquotad.toml"), config).unwrap();
+        Daemon { folder, port, child: None }
+    }
+
+    pub fn start(ldif: &str, more: &str) -> Daemon {
+        let mut daemon = Daemon::prepare(ldif, more);
+        daemon.run();
+        daemon
+    }
+
+    /// Starts `serve` and returns when it says that it is well.
+    pub fn run(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
+        let child = self.command(&["serve"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        self.child = Some(child);
+        until("the daemon is ready", || {
+            if let Some(ended) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                panic!("the daemon ended with {ended}:\n{}", self.log());
+            }
+            self.health().is_some_and(|health| health["status"] == "ok")
+        });
+    }
+
+    pub fn health(&self) -> Option<Value> {
+        let answer = Command::new("curl")
+            .args(["-s", "--unix-socket"])
+            .arg(self.path("api.sock"))
+            .arg("http://mailquotad/v1/health")
+            .output()
+            .unwrap();
+        serde_json::from_slice(&answer.stdout).ok()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Ends it with `signal` and waits for the end.
+    pub fn stop(&mut self, signal: &str) -> std::process::ExitStatus {
+        self.signal(signal);
+        self.child.take().unwrap().wait().unwrap()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(args).arg("-c").arg(self.path("mailquotad.toml")).stdin(Stdio::null());
+        command
+    }
+
+    pub fn output(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs a command that must succeed; what it printed.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        let code = output.status.code();
+        assert_eq!(code, Some(0), "{args:?}: {shown}{}", String::from_utf8_lossy(&output.stderr));
+        shown
+    }
+
+    pub fn json(&self, args: &[&str]) -> Value {
+        let args: Vec<&str> = args.iter().copied().chain(["--format", "json"]).collect();
+        serde_json::from_str(&self.ok(&args)).unwrap()
+    }
+
+    pub fn ldif(&self) -> String {
+        fs::read_to_string(self.path("organisation.ldif")).unwrap()
+    }
+
+    /// Puts another text in the place of the LDIF, as an editor does.
+    pub fn edit_ldif(&self, edit: impl FnOnce(String) -> String) {
+        let new = edit(self.ldif());
+        fs::write(self.path("new.ldif"), new).unwrap();
+        fs::rename(self.path("new.ldif"), self.path("organisation.ldif")).unwrap();
+    }
+
+    /// The Maildir of `user@domain`, with its three folders.
+    pub fn maildir(&self, domain: &str, user: &str) -> PathBuf {
+        let maildir = self.path("mail").join(domain).join(user);
+        make_maildir(&maildir);
+        maildir
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log\n{}", self.log());
+        }
+    }
+}
+
+pub fn make_maildir(maildir: &Path) {
+    for part in ["cur", "new", "tmp"] {
+        fs::create_dir_all(maildir.join(part)).unwrap();
+    }
+}
+
+/// Puts a message of `size` bytes into `folder/cur`.
+pub fn put_message(folder: &Path, name: &str, size: usize, head: &str) {
+    make_maildir(folder);
+    let mut text = format!("{head}\n\n").into_bytes();
+    assert!(text.len() <= size);
+    text.resize(size, b'x');
+    fs::write(folder.join("cur").join(format!("{name},S={size}:2,S")), text).unwrap();
+}

@@ -1,0 +1,147 @@
+//! Debian's Postfix in a folder of its own, on loopback, with virtual(8) delivering into Maildirs.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::daemon::free_port;
+use super::wait::until;
+
+/// `nobody` owns the mail of the tests.
+const UID: u32 = 65534;
+
+const SERVICES: &str = "\
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+local unix - n n - - local
+virtual unix - n n - - virtual
+lmtp unix - - n - - lmtp
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+";
+
+pub struct Postfix {
+    root: PathBuf,
+    pub port: u16,
+    master: Child,
+}
+
+impl Postfix {
+    /// Delivers mail for `users` (`user@domain`) into `mail/domain/user/` and asks `policy`, an endpoint as
+    /// check_policy_service names it, at RCPT and at the end of the message.
+    pub fn start(root: &Path, mail: &Path, users: &[&str], policy: &str) -> Postfix {
+        let port = free_port();
+        let root = root.join("postfix");
+        for part in ["etc", "queue", "data"] {
+            fs::create_dir_all(root.join(part)).unwrap();
+        }
+        let owner = user_id("postfix");
+        chown(root.join("data"), Some(owner), None).unwrap();
+        fs::set_permissions(root.join("data"), fs::Permissions::from_mode(0o700)).unwrap();
+        let mut domains: Vec<&str> = users.iter().map(|user| user.split_once('@').unwrap().1).collect();
+        domains.dedup();
+        let etc = root.join("etc");
+        let main = format!(
+            "compatibility_level = 3.6\n\
+             queue_directory = {root}/queue\n\
+             data_directory = {root}/data\n\
+             command_directory = /usr/sbin\n\
+             daemon_directory = /usr/lib/postfix/sbin\n\
+             mail_owner = postfix\nsetgid_group = postdrop\n\
+             maillog_file = {root}/maillog\nmaillog_file_prefixes = {root}\n\
+             myhostname = mx.example.test\nmydestination =\nalias_maps =\nlocal_recipient_maps =\n\
+             inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nmynetworks = 192.0.2.0/24\n\
+             virtual_mailbox_domains = {domains}\n\
+             virtual_mailbox_base = {mail}\n\
+             virtual_mailbox_maps = texthash:{etc}/users\n\
+             virtual_mailbox_limit = 0\nmailbox_size_limit = 0\nmessage_size_limit = 0\n\
+             virtual_uid_maps = static:{UID}\nvirtual_gid_maps = static:{UID}\nvirtual_minimum_uid = 100\n\
+             smtpd_recipient_restrictions = reject_unauth_destination, reject_unlisted_recipient, check_policy_service {policy}\n\
+             smtpd_end_of_data_restrictions = check_policy_service {policy}\n\
+             smtpd_policy_service_default_action = 451 4.3.5 no answer from the policy server\n",
+            root = root.display(),
+            domains = domains.join(" "),
+            mail = mail.display(),
+            etc = etc.display(),
+        );
+        fs::write(etc.join("main.cf"), main).unwrap();
+        fs::write(etc.join("master.cf"), format!("127.0.0.1:{port} inet n - n - - smtpd\n{SERVICES}")).unwrap();
+        let place = |user: &&str| {
+            let (name, domain) = user.split_once('@').unwrap();
+            format!("{user} {domain}/{name}/\n")
+        };
+        fs::write(etc.join("users"), users.iter().map(place).collect::<String>()).unwrap();
+        give(mail, UID);
+        let master = Command::new("postfix")
+            .arg("-c")
+            .arg(&etc)
+            .arg("start-fg")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("postfix is installed; `make test` does that");
+        let mut postfix = Postfix { root, port, master };
+        until("Postfix listens", || {
+            if let Some(ended) = postfix.master.try_wait().unwrap() {
+                panic!("Postfix ended with {ended}:\n{}", postfix.log());
+            }
+            std::net::TcpStream::connect(("127.0.0.1", postfix.port)).is_ok()
+        });
+        postfix
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.root.join("maillog")).unwrap_or_default()
+    }
+
+    /// Tries the whole queue now.
+    pub fn flush(&self) {
+        let flushed = Command::new("postqueue").arg("-c").arg(self.root.join("etc")).arg("-f").status().unwrap();
+        assert!(flushed.success());
+    }
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        let pid = fs::read_to_string(self.root.join("queue/pid/master.pid")).unwrap_or_default();
+        if let Ok(pid) = pid.trim().parse::<u32>() {
+            let _ = Command::new("kill").arg(pid.to_string()).status();
+        }
+        let _ = self.master.wait();
+        if std::thread::panicking() {
+            eprintln!("--- Postfix's log\n{}", self.log());
+        }
+    }
+}
+
+fn user_id(name: &str) -> u32 {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let user = users.lines().find(|line| line.starts_with(&format!("{name}:")));
+    user.expect("Postfix's user exists once it is installed").split(':').nth(2).unwrap().parse().unwrap()
+}
+
+/// Makes `uid` the owner of everything below.
+pub fn give(folder: &Path, uid: u32) {
+    chown(folder, Some(uid), Some(uid)).unwrap();
+    if folder.is_dir() {
+        for entry in fs::read_dir(folder).unwrap() {
+            give(&entry.unwrap().path(), uid);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Waiting for a condition, never for a time.
+
+use std::time::{Duration, Instant};
+
+/// Far beyond what anything here takes on a loaded machine: a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
