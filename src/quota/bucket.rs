@@ -136,8 +136,13 @@ impl Limits {
 
     /// The usage of each bucket, in the order of `buckets`.
     pub fn sums(&self, cells: &Cells) -> Vec<Usage> {
+        self.sums_where(cells, |_| true)
+    }
+
+    /// The same of those folders alone that `counts` names: what a rule ignores is in no sum.
+    pub fn sums_where(&self, cells: &Cells, counts: impl Fn(&str) -> bool) -> Vec<Usage> {
         let mut sums = vec![Usage::ZERO; self.0.len()];
-        for (key, usage) in cells.iter() {
+        for (key, usage) in cells.iter().filter(|(key, _)| counts(&key.folder)) {
             let sum = &mut sums[self.bucket_of(&key.folder, key.kind.as_deref())];
             *sum = *sum + usage;
         }

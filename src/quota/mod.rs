@@ -5,17 +5,30 @@
 //! Cells are what is stored, buckets are computed: a changed `mailQuota` needs no rescan.
 
 pub mod bucket;
+pub mod mask;
 pub mod moment;
+pub mod overflag;
+pub mod plugin;
+pub mod quantity;
+pub mod replies;
+pub mod roots;
+pub mod rule;
+pub mod rules;
 pub mod size;
 pub mod spec;
 pub mod standing;
 pub mod usage;
 pub mod verdict;
+pub mod warning;
 
 pub use bucket::{Bucket, BucketName, Limit, Limits};
 pub use moment::Moment;
+pub use plugin::Plugin;
+pub use roots::{Occasion, Root};
+pub use rules::Rules;
 pub use size::Units;
 pub use spec::{Amount, Spec, SpecError};
 pub use standing::{Grace, Level, Standing};
 pub use usage::{CellKey, Cells, Delta, Usage};
 pub use verdict::{Action, Reason, Verdict};
+pub use warning::Warning;

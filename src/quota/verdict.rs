@@ -55,6 +55,12 @@ pub struct Filling {
     /// Room held for messages that were accepted and have not reached the store yet.
     pub reserved: Usage,
     pub standing: Standing,
+    /// How far over this root the last message may go, in the place of the policy's allowance. Such a
+    /// root is Dovecot's: a message larger than its limit is refused for good only if it does not fit,
+    /// and without a grace period one that does not fit is refused for good.
+    pub allowance: Option<Allowance>,
+    /// Counted and shown, but no reason to refuse anything (Dovecot's `noenforcing`).
+    pub advisory: bool,
 }
 
 /// What is known of the recipient. `roots` holds, for every quota root, the bucket that the message
@@ -182,7 +188,11 @@ impl<T: Trace> Case<'_, T> {
             Some(max) => format!("{size} of at most {max} bytes"),
             None => "no maximum is set".into(),
         });
-        let limit = roots.iter().filter_map(|root| root.limit.bytes).min();
+        let allowance = self.policy.allowance;
+        let refuses = |root: &Filling| root.limit.reached_by(root.used) || !fits(root, root.used, size, allowance);
+        let cramped = enforced(roots).any(refuses);
+        let speaks = |root: &&Filling| cramped || root.allowance.is_none();
+        let limit = enforced(roots).filter(speaks).filter_map(|root| root.limit.bytes).min();
         if let Some(limit) = limit.filter(|limit| size > *limit) {
             let told = || format!("{size} bytes would not fit in the limit of {limit}, however empty");
             return Some(self.spoken(Rule::LimitSize, Action::Reject, Reason::LargerThanLimit, told));
@@ -237,7 +247,7 @@ impl<T: Trace> Case<'_, T> {
     }
 
     fn full(&mut self, roots: &[Filling]) -> Option<Verdict> {
-        let full = roots.iter().filter(|root| root.limit.reached_by(root.used));
+        let full = enforced(roots).filter(|root| root.limit.reached_by(root.used));
         let strictest = full
             .map(|root| (self.while_over(root.standing, self.policy.grace), root))
             .max_by_key(|(action, _)| *action);
@@ -256,11 +266,12 @@ impl<T: Trace> Case<'_, T> {
 
     fn room(&mut self, roots: &[Filling]) -> Verdict {
         let (size, grace, now, allowance) = (self.size, self.policy.grace, self.now, self.policy.allowance);
-        let cramped = roots.iter().filter(|root| !fits(root, size, allowance));
+        let cramped = enforced(roots).filter(|root| !fits(root, root.used + root.reserved, size, allowance));
         let strictest = cramped
             .map(|root| {
                 let ran_out = grace.starts == Starts::AtThreshold && root.standing.grace_over(grace, now);
-                (if ran_out { Action::Reject } else { Action::Defer }, root)
+                let for_good = ran_out || root.allowance.is_some() && grace.period.is_zero();
+                (if for_good { Action::Reject } else { Action::Defer }, root)
             })
             .max_by_key(|(action, _)| *action);
         match strictest {
@@ -291,14 +302,17 @@ impl<T: Trace> Case<'_, T> {
     }
 }
 
-/// Whether a message of `size` bytes fits beside what is stored and what is on its way.
-fn fits(root: &Filling, size: u64, allowance: Allowance) -> bool {
-    let taken = root.used + root.reserved;
+fn enforced(roots: &[Filling]) -> impl Iterator<Item = &Filling> {
+    roots.iter().filter(|root| !root.advisory)
+}
+
+/// Whether a message of `size` bytes fits beside what is taken.
+fn fits(root: &Filling, taken: Usage, size: u64, policy: Allowance) -> bool {
     let messages = root.limit.messages.is_none_or(|limit| taken.messages < limit);
     let bytes = root.limit.bytes.is_none_or(|limit| {
         let wanted = u128::from(taken.bytes) + u128::from(size);
         let limit = u128::from(limit);
-        match allowance {
+        match root.allowance.unwrap_or(policy) {
             Allowance::None => wanted <= limit,
             Allowance::OneMessage => u128::from(taken.bytes) < limit,
             Allowance::Percent(percent) => wanted <= limit + limit * u128::from(percent) / 100,
@@ -316,6 +330,9 @@ fn show(filling: &Filling) -> String {
     let (used, limit, reserved) = (filling.used, filling.limit, filling.reserved);
     let mut text =
         format!("{}, {}", of(used.bytes, limit.bytes, "bytes"), of(used.messages, limit.messages, "messages"));
+    if filling.advisory {
+        text.push_str(", not enforced");
+    }
     if reserved != Usage::ZERO {
         text.push_str(&format!(", {} bytes in {} messages on their way", reserved.bytes, reserved.messages));
     }
@@ -355,7 +372,7 @@ mod tests {
 
     fn filling(limit: u64, used: u64, reserved: u64) -> Filling {
         let limit = Limit { bytes: Some(limit), messages: None };
-        Filling { limit, used: Usage::new(used, 1), reserved: Usage::new(reserved, 0), standing: Standing::UNDER }
+        Filling { limit, used: Usage::new(used, 1), reserved: Usage::new(reserved, 0), ..Filling::default() }
     }
 
     fn action(size: u64, roots: &[Filling], allowance: Allowance) -> Action {
@@ -381,6 +398,33 @@ mod tests {
         let blocked = Standing { level: Level::Blocked, since: Some(Moment(0)) };
         let roots = [filling(100, 0, 0), Filling { standing: blocked, ..filling(50, 50, 0) }, filling(10, 10, 0)];
         assert_eq!(action(1, &roots, Allowance::None), Action::Reject);
+    }
+
+    #[test]
+    fn an_advisory_root_refuses_nothing() {
+        let advisory = Filling { advisory: true, ..filling(10, 10, 0) };
+        assert_eq!(action(50, &[advisory, filling(100, 0, 0)], Allowance::None), Action::Pass);
+        assert_eq!(action(50, &[advisory, filling(100, 100, 0)], Allowance::None), Action::Defer);
+    }
+
+    #[test]
+    fn a_root_with_an_allowance_of_its_own_takes_what_is_larger_than_its_limit_if_it_fits() {
+        let root = |used| Filling { allowance: Some(Allowance::Bytes(50)), ..filling(100, used, 0) };
+        let verdict = |size, roots: &[Filling]| {
+            let mut policy = policy(Allowance::None);
+            policy.grace.period = Duration::ZERO;
+            let verdict = decide(size, &account(roots), &policy, Moment(0), &mut Untold);
+            (verdict.action, verdict.reason)
+        };
+        assert_eq!(verdict(150, &[root(0)]), (Action::Pass, Reason::Room));
+        assert_eq!(verdict(150, &[root(1)]), (Action::Reject, Reason::LargerThanLimit));
+        assert_eq!(verdict(100, &[root(51)]), (Action::Reject, Reason::NoRoom));
+        assert_eq!(verdict(1, &[root(100)]), (Action::Reject, Reason::Over));
+        assert_eq!(verdict(101, &[root(100)]), (Action::Reject, Reason::LargerThanLimit));
+        // Too large for the first root, refused because of the second.
+        assert_eq!(verdict(120, &[root(0), filling(500, 500, 0)]), (Action::Reject, Reason::LargerThanLimit));
+        let on_its_way = Filling { reserved: Usage::new(60, 1), ..root(0) };
+        assert_eq!(verdict(110, &[on_its_way]), (Action::Reject, Reason::NoRoom));
     }
 
     #[test]
