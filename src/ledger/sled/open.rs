@@ -10,7 +10,7 @@ use std::any::Any;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,10 +38,13 @@ pub struct Opened {
 }
 
 pub fn open(path: &Path, options: &SledOptions) -> Result<Opened, LedgerError> {
-    let folder = Folder::lock(path, options.cache_bytes).map_err(|error| match error {
-        TryLockError::WouldBlock => LedgerError::Locked { path: path.display().to_string() },
-        TryLockError::Error(error) => unreadable(path, &error),
-    })?;
+    let lock = lock_file(path).map_err(|error| unreadable(path, &error))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(LedgerError::Locked { path: path.display().to_string() }),
+        Err(TryLockError::Error(error)) => return Err(unreadable(path, &error)),
+    }
+    let folder = Folder { path: path.into(), cache_bytes: options.cache_bytes, _lock: lock };
     let complete = folder.is_complete()?;
     let db = folder.engine()?;
     folder.check(&db, complete)?;
@@ -57,23 +60,6 @@ pub fn open(path: &Path, options: &SledOptions) -> Result<Opened, LedgerError> {
 }
 
 impl Folder {
-    fn lock(path: &Path, cache_bytes: u64) -> Result<Folder, TryLockError> {
-        let lock = Folder::lock_file(path).map_err(TryLockError::Error)?;
-        lock.try_lock()?;
-        Ok(Folder { path: path.into(), cache_bytes, _lock: lock })
-    }
-
-    /// The file that is locked, in a folder that is made if it is missing.
-    fn lock_file(path: &Path) -> io::Result<File> {
-        if !path.is_dir() {
-            let parent = folder_of(path);
-            fs::create_dir_all(&parent)?;
-            DirBuilder::new().mode(0o700).create(path)?;
-            File::open(parent)?.sync_all()?;
-        }
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))
-    }
-
     pub fn shown(&self) -> String {
         self.path.display().to_string()
     }
@@ -110,7 +96,7 @@ impl Folder {
         for _ in 0..400 {
             let config = sled::Config::new().path(&self.path).cache_capacity(self.cache_bytes);
             // The writer does all the flushing: see `writer.rs`.
-            match catch_unwind(move || config.flush_every_ms(None).open()) {
+            match catch_unwind(AssertUnwindSafe(move || config.flush_every_ms(None).open())) {
                 Ok(Ok(db)) => return Ok(db),
                 Ok(Err(sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
                     std::thread::sleep(Duration::from_millis(5));
@@ -166,6 +152,17 @@ impl Folder {
 }
 
 const FORMAT_FILE: &str = "mailquotad ledger, format ";
+
+/// Creates the folder if it is missing.
+fn lock_file(path: &Path) -> io::Result<File> {
+    if !path.is_dir() {
+        let parent = folder_of(path);
+        fs::create_dir_all(&parent)?;
+        DirBuilder::new().mode(0o700).create(path)?;
+        File::open(parent)?.sync_all()?;
+    }
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))
+}
 
 fn unreadable(path: &Path, error: &io::Error) -> LedgerError {
     LedgerError::Read(format!("{}: {error}", path.display()))

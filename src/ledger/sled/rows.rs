@@ -135,7 +135,7 @@ pub fn read_key(row: &[u8], value: &[u8]) -> Result<(u64, u128), Fault> {
 fn body(row: &[u8]) -> Result<&[u8], Fault> {
     match row {
         [1..=FORMAT, body @ ..] => Ok(body),
-        [later, ..] if *later > FORMAT => Err(Fault::TooNew(*later)),
+        [later @ FORMAT..=u8::MAX, ..] => Err(Fault::TooNew(*later)),
         _ => Err(Fault::Unreadable("a row without its format".into())),
     }
 }
