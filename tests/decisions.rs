@@ -73,7 +73,9 @@ impl Table {
             "maximum size" => self.policy.max_size = limit(value),
             "grace" => self.policy.grace.period = seconds(),
             "domain grace" => self.policy.domain_grace.period = seconds(),
-            "clock starts" => self.policy.grace.starts = if value == "warned" { Starts::AtThreshold } else { Starts::AtLimit },
+            "clock starts" => {
+                self.policy.grace.starts = if value == "warned" { Starts::AtThreshold } else { Starts::AtLimit }
+            }
             "now" => self.now = Moment(value.parse::<u64>().unwrap() * 1000),
             "allowance" => {
                 self.policy.allowance = match value {

@@ -1,18 +1,36 @@
 //! The commands, one file each. This file finds the command and turns what became of it into an exit code.
 
+mod adapters;
 pub mod args;
+mod check;
+mod client;
+mod demo;
 mod exit;
+mod house;
+mod ledger;
 pub mod pages;
+mod resync;
+mod serve;
+mod set;
 mod settings;
+mod show;
+mod table;
+mod users;
 
 use std::io;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::FromArgMatches;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::ConfigError;
-use args::{Command, CommandLine};
+use crate::config::{Config, ConfigError};
+use crate::service::http;
+use args::{Command, CommandLine, Source};
+use client::Client;
 pub use exit::Exit;
+use house::House;
 
 /// Runs what the command line of this process asks for.
 pub fn run() -> Exit {
@@ -28,8 +46,18 @@ pub fn run() -> Exit {
 }
 
 fn dispatch(line: CommandLine) -> anyhow::Result<Exit> {
+    let file = &line.config;
     match line.command {
-        Command::Config(command) => settings::run(command, &line.config),
+        Command::Serve => serve::serve(file),
+        Command::Demo(args) => demo::demo(&args),
+        Command::Resync(args) => ask(file, args.source, async |client| resync::resync(client, &args).await),
+        Command::Check(args) => ask(file, args.source, async |client| check::check(client, &args).await),
+        Command::Explain(args) => ask(file, args.source, async |client| show::explain(client, &args).await),
+        Command::Show(args) => ask(file, args.source, async |client| show::show(client, &args).await),
+        Command::Set(args) => ask(file, Source { offline: false }, async |client| set::set(client, &args).await),
+        Command::Config(command) => settings::run(command, file),
+        Command::Export(args) => ledger::export(&Config::load(file)?, &args),
+        Command::Import(args) => ledger::import(&Config::load(file)?, &args),
         Command::Man(man) => {
             let pages =
                 pages::man(&man.dir).with_context(|| format!("cannot write man pages to {}", man.dir.display()))?;
@@ -42,4 +70,33 @@ fn dispatch(line: CommandLine) -> anyhow::Result<Exit> {
         }
         other => anyhow::bail!("this build has no {other:?}"),
     }
+}
+
+/// How long `--offline` waits for the directory.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Puts a command's questions to the daemon, or to the same service made for this one command.
+fn ask(
+    file: &Path,
+    source: Source,
+    command: impl AsyncFnOnce(&Client) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    let config = Config::load(file)?;
+    if !source.offline {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(command(&Client::Daemon(config.http.socket)));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut house = House::build(&config)?;
+        house.start_offline(&stop);
+        let told = match house.loaded(PATIENCE).await {
+            Ok(()) => command(&Client::Here(http::router(house.api.clone(), None))).await,
+            Err(error) => Err(error),
+        };
+        house.write_statuses().await;
+        stop.cancel();
+        house.finish().await.and(told)
+    })
 }

@@ -4,18 +4,18 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::directory::entry::{AttributeMap, EntryReader, Meaning, Preset};
+
 use super::reader::Section;
 use super::words;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Directory {
     pub source: DirectorySource,
-    pub user_filter: String,
-    pub domain_filter: String,
-    pub group_filter: String,
+    /// Which entries count, and what their attributes mean.
+    pub reader: EntryReader,
     /// How often a source that cannot tell of changes is looked at.
     pub poll_interval: Duration,
-    pub attributes: Attributes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,71 +68,36 @@ pub enum Follow {
     Poll,
 }
 
-/// The attributes of each meaning. Several names: values of all of them for `alternates`, `forwards`,
-/// `members`, `member_dns` and `rules`, the first that is present for the others. None: not in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attributes {
-    /// A UUID that stays when the entry is renamed.
-    pub id: Vec<String>,
-    pub mail: Vec<String>,
-    pub alternates: Vec<String>,
-    pub forwards: Vec<String>,
-    pub quota: Vec<String>,
-    pub messages: Vec<String>,
-    pub rules: Vec<String>,
-    pub user_status: Vec<String>,
-    pub inet_user_status: Vec<String>,
-    pub domain_name: Vec<String>,
-    pub domain_status: Vec<String>,
-    pub inet_domain_status: Vec<String>,
-    pub domain_quota: Vec<String>,
-    pub domain_messages: Vec<String>,
-    /// Defaults that a domain sets for its accounts.
-    pub domain_user_quota: Vec<String>,
-    pub domain_user_messages: Vec<String>,
-    /// Of groups: addresses, and DNs.
-    pub members: Vec<String>,
-    pub member_dns: Vec<String>,
-}
-
-/// A ready-made mapping for a schema that is in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Preset {
-    Sun,
-    QmailLdap,
-    QuotaBytes,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Ldif,
     Ldap,
 }
 
-const GROUPS: &str = "(|(objectClass=inetMailGroup)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames))";
-
-pub(super) fn read(section: Section) -> Directory {
+/// `template` holds the attributes that the mail store's path names.
+pub(super) fn read(section: Section, template: Vec<Box<str>>) -> Directory {
     let kind = section.text("kind", "ldap", words::one_of(&[("ldap", Kind::Ldap), ("ldif", Kind::Ldif)]));
     section.only(kind == Kind::Ldif, "kind = \"ldif\"");
     let file = section.required("file", "the absolute path of the LDIF file", words::absolute);
     section.only(kind == Kind::Ldap, "kind = \"ldap\"");
     let ldap = read_ldap(&section);
     section.always();
+    let source = match kind {
+        Kind::Ldif => DirectorySource::Ldif { file: file.unwrap_or_default() },
+        Kind::Ldap => DirectorySource::Ldap(ldap),
+    };
     let poll_interval = section.text("poll_interval", if kind == Kind::Ldap { "1m" } else { "200ms" }, words::delay);
-    let (preset, attributes) = read_attributes(section.section("attributes"));
-    let directory = Directory {
-        source: match kind {
-            Kind::Ldif => DirectorySource::Ldif { file: file.unwrap_or_default() },
-            Kind::Ldap => DirectorySource::Ldap(ldap),
-        },
-        user_filter: section.text("user_filter", preset.user_filter(), words::filter),
-        domain_filter: section.text("domain_filter", "(objectClass=mailDomain)", words::filter),
-        group_filter: section.text("group_filter", GROUPS, words::filter),
-        poll_interval,
-        attributes,
+    let (preset, map) = read_attributes(section.section("attributes"));
+    let filter = |key: &str, default: String| section.text(key, &default, words::filter);
+    let reader = EntryReader {
+        map,
+        user_filter: filter("user_filter", preset.user_filter().to_string()),
+        domain_filter: filter("domain_filter", preset.domain_filter().to_string()),
+        group_filter: filter("group_filter", preset.group_filter().to_string()),
+        template,
     };
     section.finish();
-    directory
+    Directory { source, reader, poll_interval }
 }
 
 fn read_ldap(section: &Section) -> Ldap {
@@ -175,61 +140,22 @@ fn read_ldap(section: &Section) -> Ldap {
     }
 }
 
-impl Preset {
-    const WORDS: [(&'static str, Preset); 3] =
-        [("sun", Preset::Sun), ("qmail-ldap", Preset::QmailLdap), ("quotaBytes", Preset::QuotaBytes)];
-
-    const fn user_filter(self) -> &'static str {
-        match self {
-            Preset::Sun => "(objectClass=inetMailUser)",
-            Preset::QmailLdap => "(objectClass=qmailUser)",
-            Preset::QuotaBytes => "(&(objectClass=inetOrgPerson)(mail=*))",
-        }
-    }
-
-    const fn quota(self) -> &'static str {
-        match self {
-            Preset::Sun => "mailQuota",
-            Preset::QmailLdap => "mailQuotaSize",
-            Preset::QuotaBytes => "quotaBytes",
-        }
-    }
-
-    const fn messages(self) -> &'static [&'static str] {
-        match self {
-            Preset::Sun => &["mailMsgQuota"],
-            Preset::QmailLdap => &["mailQuotaCount"],
-            Preset::QuotaBytes => &[],
-        }
-    }
-}
-
-fn read_attributes(section: Section) -> (Preset, Attributes) {
-    let preset = section.text("preset", "sun", words::one_of(&Preset::WORDS));
-    let names = |key: &str, default: &[&str]| section.list(key, default, words::attribute);
-    let attributes = Attributes {
-        id: names("id", &["entryUUID"]),
-        mail: names("mail", &["mail"]),
-        alternates: names("alternates", &["mailAlternateAddress", "mailEquivalentAddress"]),
-        forwards: names("forwards", &["mailForwardingAddress"]),
-        quota: names("quota", &[preset.quota()]),
-        messages: names("messages", preset.messages()),
-        rules: names("rules", &[]),
-        user_status: names("user_status", &["mailUserStatus"]),
-        inet_user_status: names("inet_user_status", &["inetUserStatus"]),
-        domain_name: names("domain_name", &["associatedDomain", "sunPreferredDomain"]),
-        domain_status: names("domain_status", &["mailDomainStatus"]),
-        inet_domain_status: names("inet_domain_status", &["inetDomainStatus"]),
-        domain_quota: names("domain_quota", &["mailDomainDiskQuota"]),
-        domain_messages: names("domain_messages", &["mailDomainMsgQuota"]),
-        domain_user_quota: names("domain_user_quota", &[preset.quota()]),
-        domain_user_messages: names("domain_user_messages", preset.messages()),
-        members: names("members", &["mgrpRFC822MailMember"]),
-        member_dns: names("member_dns", &["member", "uniqueMember"]),
+fn read_attributes(section: Section) -> (Preset, AttributeMap) {
+    let preset = |text: &str| {
+        Preset::named(text).ok_or_else(|| format!("`{text}` is not accepted; accepted: sun, qmail-ldap, quotaBytes"))
     };
-    if attributes.mail.is_empty() {
-        section.refuse("mail", "is empty; accepted: the attribute that holds an account's address");
+    let preset = section.text("preset", "sun", preset);
+    let defaults = AttributeMap::new(preset);
+    let mut map = defaults.clone();
+    for (key, _) in Meaning::keys() {
+        let default: Vec<&str> = defaults.of_key(key).iter().map(|name| &**name).collect();
+        let names = section.list(key, &default, words::attribute);
+        if names.is_empty() && key == "mail" {
+            section.refuse(key, "is empty; accepted: the attribute that holds an account's address");
+        }
+        // Its own keys are known to it.
+        let _ = map.set(key, names);
     }
     section.finish();
-    (preset, attributes)
+    (preset, map)
 }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use crate::schedule::Schedule;
-use crate::telemetry::log::{Format, Level, Rotation};
+use crate::telemetry::log::{Format, Level, LogOptions, Rotation, Target};
+use crate::wire::endpoint::Endpoint;
 
 use super::policy::SocketAccess;
 use super::reader::Section;
-use super::words::{self, Endpoint};
+use super::words;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
@@ -22,7 +23,7 @@ pub struct Http {
 
 pub(super) fn read_http(section: Section) -> Http {
     let http = Http {
-        listen: section.list("listen", &[], words::endpoint),
+        listen: section.list("listen", &[], words::parsed),
         token_file: section.optional("token_file", words::absolute),
         socket: section.text("socket", "/run/mailquotad/api.sock", words::absolute),
         access: SocketAccess::read(&section),
@@ -64,34 +65,23 @@ fn schedule(text: &str) -> Result<Option<Schedule>, String> {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    pub level: Level,
-    pub format: Format,
-    /// Files in this folder; `None` is standard error.
-    pub directory: Option<PathBuf>,
-    pub rotation: Rotation,
-    /// How many rotated files are kept; 0 keeps all.
-    pub keep: usize,
-    /// Lines for systemd's journal: a priority before each, and no time.
-    pub journald: bool,
-}
-
-pub(super) fn read_log(section: Section) -> Log {
+pub(super) fn read_log(section: Section) -> LogOptions {
     let directory = section.optional("directory", words::absolute);
     section.only(directory.is_some(), "directory");
-    let (rotation, keep) =
-        (section.text("rotation", "daily", words::one_of(&Rotation::WORDS)), section.number("keep", 14, 0..=10_000));
+    let rotation = section.text("rotation", "daily", words::one_of(&Rotation::WORDS));
+    let keep = section.number("keep", 14, 0..=10_000) as usize;
     section.only(directory.is_none(), "no directory");
     let journald = section.flag("journald", false);
     section.always();
-    let log = Log {
+    let target = match directory {
+        Some(directory) => Target::Files { directory, rotation, keep },
+        None if journald => Target::Journal,
+        None => Target::Stderr,
+    };
+    let log = LogOptions {
         level: section.text("level", "info", words::one_of(&Level::WORDS)),
         format: section.text("format", "text", words::one_of(&Format::WORDS)),
-        directory,
-        rotation,
-        keep: keep as usize,
-        journald,
+        target,
     };
     section.finish();
     log

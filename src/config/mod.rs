@@ -15,18 +15,23 @@ mod words;
 
 use std::path::Path;
 
-pub use directory::{Attributes, Bind, Directory, DirectorySource, Follow, Ldap, Password};
-pub use house::{Http, Jobs, Log};
-pub use policy::{OnFailure, Policy, SocketAccess, Texts};
+pub use directory::{Bind, Directory, DirectorySource, Follow, Ldap, Password};
+pub use house::{Http, Jobs};
+pub use policy::{Policy, SocketAccess};
 pub use problem::{ConfigError, Problem};
-pub use quota::{Blocks, Enforcement, Quota, Root, WriteStatus};
+pub use quota::{Enforcement, Quota, Root};
 pub use sheet::Variables;
-pub use store::{Layout, Ledger, MailStore, Sizes};
-pub use words::Endpoint;
+pub use store::{Ledger, MailStore};
+
+use std::sync::Arc;
+
+use crate::quota::verdict;
+use crate::service::settings::Settings;
+use crate::telemetry::log::LogOptions;
 
 use reader::{Findings, Section};
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     pub directory: Directory,
     pub ledger: Ledger,
@@ -36,7 +41,7 @@ pub struct Config {
     pub policy: Policy,
     pub http: Http,
     pub jobs: Jobs,
-    pub log: Log,
+    pub log: LogOptions,
     effective: toml::Table,
 }
 
@@ -79,12 +84,35 @@ impl Config {
         toml::to_string(&self.effective).unwrap_or_default()
     }
 
+    /// What the service needs to know.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            policy: verdict::Policy {
+                enforce: self.enforcement.enabled,
+                max_size: self.quota.max_message_size,
+                allowance: self.enforcement.allowance,
+                grace: self.enforcement.grace,
+                domain_grace: self.enforcement.domain_grace,
+            },
+            status: self.enforcement.status,
+            blocks: self.enforcement.blocks,
+            on_failure: self.policy.on_failure,
+            units: self.quota.units,
+            zero: self.quota.zero,
+            defaults: Arc::new(self.quota.defaults()),
+            delimiter: self.quota.recipient_delimiter.clone().into(),
+            reservation: self.enforcement.reservation_timeout,
+            texts: self.policy.texts.clone(),
+        }
+    }
+
     fn check(root: Section) -> Config {
         let quota = quota::read(root.section("quota"));
+        let mailstore = store::read_mailstore(root.section("mailstore"));
         let config = Config {
-            directory: directory::read(root.section("directory")),
+            directory: directory::read(root.section("directory"), mailstore.attributes()),
             ledger: store::read_ledger(root.section("ledger")),
-            mailstore: store::read_mailstore(root.section("mailstore")),
+            mailstore,
             enforcement: quota::read_enforcement(root.section("enforcement"), quota.units),
             policy: policy::read(root.section("policy")),
             http: house::read_http(root.section("http")),

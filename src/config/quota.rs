@@ -1,13 +1,14 @@
 //! `[quota]` and `[enforcement]`: what the limits are and what happens at them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::quota::bucket::Zero;
 use crate::quota::spec::Measure;
 use crate::quota::standing::Starts;
-use crate::quota::verdict::{Allowance, Policy};
+use crate::quota::verdict::Allowance;
 use crate::quota::{Amount, Grace, Limits, Spec, Units};
+use crate::service::settings::{Blocks, StatusMode};
+use crate::wire::content_type::TypeTable;
 
 use super::reader::Section;
 use super::words;
@@ -26,8 +27,7 @@ pub struct Quota {
     pub max_message_size: Option<u64>,
     /// Characters that part an address from its extension (`user+folder`).
     pub recipient_delimiter: Vec<char>,
-    /// Content types (lower case, `audio/*` for any subtype) by the name that they are given.
-    pub types: BTreeMap<String, Vec<String>>,
+    pub types: TypeTable,
 }
 
 /// A further set of limits that is checked beside the first; the strictest decides.
@@ -113,17 +113,25 @@ fn read_roots(section: &Section) -> Vec<Root> {
     roots
 }
 
-fn read_types(section: Section) -> BTreeMap<String, Vec<String>> {
-    let mut types = BTreeMap::new();
+fn read_types(section: Section) -> TypeTable {
+    let pattern = |text: &str| {
+        let wrong = |_| format!("`{text}` is no content type; accepted: as in multipart/voice-message or audio/*");
+        TypeTable::new([("x", [text])]).map(|_| text.to_owned()).map_err(wrong)
+    };
+    let mut types = Vec::new();
     for name in section.names() {
-        let types_of = section.list(&name, &[], words::content_type);
-        if name.contains([';', '%', '#']) || name.chars().any(char::is_control) || name.is_empty() {
-            section.refuse(&name, "cannot be named in a mailQuota; accepted: a name without ; % and #");
+        let patterns = section.list(&name, &[], pattern);
+        match TypeTable::new([(&name, [] as [&str; 0])]) {
+            Ok(_) => types.push((name, patterns)),
+            Err(error) => section.refuse(&name, error.to_string()),
         }
-        types.insert(name, types_of);
     }
+    let table = TypeTable::new(types).unwrap_or_else(|error| {
+        section.refuse_all(error.to_string());
+        TypeTable::default()
+    });
     section.finish();
-    types
+    table
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,45 +139,17 @@ pub struct Enforcement {
     pub enabled: bool,
     pub grace: Grace,
     pub domain_grace: Grace,
-    pub status: WriteStatus,
+    pub status: StatusMode,
     pub blocks: Blocks,
     pub allowance: Allowance,
     /// How long room is held for a message that was accepted and has not been seen in the store.
     pub reservation_timeout: Duration,
 }
 
-/// When the directory is told that an account is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteStatus {
-    AfterGrace,
-    AtOnce,
-    Never,
-}
-
-/// Which full bucket blocks the account as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blocks {
-    DefaultBucket,
-    AnyBucket,
-}
-
-impl Enforcement {
-    /// The settings that a verdict depends on.
-    pub fn policy(&self, quota: &Quota) -> Policy {
-        Policy {
-            enforce: self.enabled,
-            max_size: quota.max_message_size,
-            allowance: self.allowance,
-            grace: self.grace,
-            domain_grace: self.domain_grace,
-        }
-    }
-}
-
 pub(super) fn read_enforcement(section: Section, units: Units) -> Enforcement {
     let starts = [("limit", Starts::AtLimit), ("warned", Starts::AtThreshold)];
     let status =
-        [("after-grace", WriteStatus::AfterGrace), ("at-once", WriteStatus::AtOnce), ("never", WriteStatus::Never)];
+        [("after-grace", StatusMode::AfterGrace), ("at-once", StatusMode::AtOnce), ("never", StatusMode::Never)];
     let blocks = [("default-bucket", Blocks::DefaultBucket), ("any-bucket", Blocks::AnyBucket)];
     let starts = section.text("grace_starts", "limit", words::one_of(&starts));
     let grace = |period: &str, default: &str, threshold: &str| Grace {

@@ -276,6 +276,12 @@ impl<'a> Section<'a> {
         self.note(place, key, what.into());
     }
 
+    /// Notes a problem with the section as a whole.
+    pub fn refuse_all(&self, what: impl Into<String>) {
+        let key = self.path.join(".");
+        self.findings.problems.borrow_mut().push(Problem { place: self.place.clone(), key, what: what.into() });
+    }
+
     fn note(&self, place: String, key: &str, what: String) {
         let key = self.path_to(key).join(".");
         self.findings.problems.borrow_mut().push(Problem { place, key, what });

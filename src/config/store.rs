@@ -3,65 +3,55 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::mailstore::maildir::{Layout, SizeKind};
+use crate::wire::template::Template;
+
 use super::reader::Section;
 use super::words;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
     pub path: PathBuf,
+    /// Bytes of memory for what was read and written last.
+    pub cache: u64,
 }
 
 pub(super) fn read_ledger(section: Section) -> Ledger {
     section.text("kind", "sled", words::one_of(&[("sled", ())]));
-    let ledger = Ledger { path: section.text("path", "/var/lib/mailquotad/ledger", words::absolute) };
+    let ledger = Ledger {
+        path: section.text("path", "/var/lib/mailquotad/ledger", words::absolute),
+        cache: section.text("cache", "128M", words::memory),
+    };
     section.finish();
     ledger
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailStore {
-    /// Where an account's mail lies; see [`MailStore::attributes`].
-    pub path: String,
+    /// Where an account's mail lies.
+    pub path: Template,
     pub layout: Layout,
-    pub sizes: Sizes,
+    pub sizes: SizeKind,
     /// How many mailboxes are measured side by side.
     pub threads: usize,
     /// How long after a delivery was announced the mailbox is measured.
     pub measure_after_delivery: Duration,
 }
 
-/// How folders lie on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Side by side, as `.Archive.2025`.
-    MaildirPlusPlus,
-    /// One in the other, as `Archive/2025` (Dovecot's `LAYOUT=fs`).
-    Nested,
-}
-
-/// Which size of a message counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sizes {
-    /// Bytes in the file (`S=`).
-    Physical,
-    /// Bytes with CRLF line ends, as IMAP shows them (`W=`, Dovecot's `quota_vsizes`).
-    Virtual,
-}
-
 impl MailStore {
     /// The directory attributes that the path names.
-    pub fn attributes(&self) -> Vec<String> {
-        words::template_attributes(&self.path).unwrap_or_default()
+    pub fn attributes(&self) -> Vec<Box<str>> {
+        self.path.attributes().map(Into::into).collect()
     }
 }
 
 pub(super) fn read_mailstore(section: Section) -> MailStore {
     section.text("kind", "maildir", words::one_of(&[("maildir", ())]));
-    let layouts = [("maildir++", Layout::MaildirPlusPlus), ("fs", Layout::Nested)];
-    let sizes = [("physical", Sizes::Physical), ("virtual", Sizes::Virtual)];
+    let layouts = [("maildir++", Layout::MaildirPlusPlus), ("fs", Layout::Fs)];
+    let sizes = [("physical", SizeKind::Physical), ("virtual", SizeKind::Virtual)];
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mailstore = MailStore {
-        path: section.text("path", "/var/mail/%d/%n/Maildir", words::template),
+        path: section.text("path", "/var/mail/%d/%n/Maildir", words::parsed),
         layout: section.text("layout", "maildir++", words::one_of(&layouts)),
         sizes: section.text("sizes", "physical", words::one_of(&sizes)),
         threads: match section.number("threads", 0, 0..=256) {

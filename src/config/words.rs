@@ -3,41 +3,18 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::quota::Units;
 use crate::quota::verdict::Allowance;
+use crate::wire::filter::Filter;
 
 type Parsed<T> = Result<T, String>;
 
-/// Where to listen: `host:port`, or `unix:` and an absolute path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    Tcp(String),
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Endpoint::Tcp(address) => f.write_str(address),
-            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-pub(super) fn endpoint(text: &str) -> Parsed<Endpoint> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        return absolute(path).map(Endpoint::Unix);
-    }
-    let accepted = || format!("`{text}` is no endpoint; accepted: host:port, or unix: and an absolute path");
-    let (host, port) = text.rsplit_once(':').ok_or_else(accepted)?;
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    if host.is_empty() || host.contains(char::is_whitespace) || (host.contains(':') && !bracketed) {
-        return Err(accepted());
-    }
-    port.parse::<u16>().map_err(|_| accepted())?;
-    Ok(Endpoint::Tcp(text.to_owned()))
+/// What reads itself, with errors that say what is accepted.
+pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Parsed<T> {
+    text.parse().map_err(|error: T::Err| error.to_string())
 }
 
 pub(super) fn absolute(text: &str) -> Parsed<PathBuf> {
@@ -131,26 +108,15 @@ pub(super) fn group(text: &str) -> Parsed<String> {
         .ok_or_else(|| format!("`{text}` is no name of a group; accepted: a name as in postfix"))
 }
 
-/// An LDAP filter: only that its brackets pair up; the server says the rest.
-pub(super) fn filter(text: &str) -> Parsed<String> {
-    let mut depth = 0usize;
-    for (index, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => match depth.checked_sub(1) {
-                Some(left) => depth = left,
-                None => return Err(format!("`{text}` closes a bracket too many at character {}", index + 1)),
-            },
-            _ if depth == 0 => {
-                return Err(format!("`{text}` is no filter; accepted: as in (objectClass=inetMailUser)"));
-            }
-            _ => {}
-        }
-    }
-    match depth == 0 && !text.is_empty() {
-        true => Ok(text.to_owned()),
-        false => Err(format!("`{text}` does not close its brackets; accepted: as in (objectClass=inetMailUser)")),
-    }
+pub(super) fn filter(text: &str) -> Parsed<Filter> {
+    Filter::parse(text).map_err(|error| format!("{error}; accepted: an LDAP filter, as in (objectClass=inetMailUser)"))
+}
+
+/// An amount of memory.
+pub(super) fn memory(text: &str) -> Parsed<u64> {
+    const LEAST: u64 = 1 << 20;
+    let bytes = Units::Binary.parse(text).ok().filter(|bytes| *bytes >= LEAST);
+    bytes.ok_or_else(|| format!("`{text}` is no amount of memory; accepted: 1M and more, as in 128M"))
 }
 
 /// The name of an LDAP attribute (RFC 4512 section 1.4), options included.
@@ -167,47 +133,6 @@ pub(super) fn ldap_url(text: &str) -> Parsed<String> {
     known.then(|| text.to_owned()).ok_or_else(|| {
         format!("`{text}` is no address of a server; accepted: ldap://, ldaps:// or ldapi:// and a host")
     })
-}
-
-/// A Content-Type, whole or with any subtype: `audio/*`. In lower case, as types are compared.
-pub(super) fn content_type(text: &str) -> Parsed<String> {
-    let token =
-        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
-    let fits = text.split_once('/').is_some_and(|(kind, sub)| token(kind) && (sub == "*" || token(sub)));
-    let wrong = || format!("`{text}` is no content type; accepted: as in multipart/voice-message or audio/*");
-    fits.then(|| text.to_ascii_lowercase()).ok_or_else(wrong)
-}
-
-/// The place of a mailbox: `%u` the address, `%n` its local part, `%d` its domain, `%{attribute}` a directory
-/// attribute, `%%` a percent sign. Whatever else follows a `%` is refused rather than taken literally: in
-/// Dovecot it would be a modifier that mailquotad does not know.
-pub(super) fn template(text: &str) -> Parsed<String> {
-    absolute(text)?;
-    template_attributes(text)?;
-    Ok(text.to_owned())
-}
-
-/// The directory attributes that a template names.
-pub(super) fn template_attributes(text: &str) -> Parsed<Vec<String>> {
-    let wrong = |at: &str| {
-        format!(
-            "`%{at}` is not known in a path; accepted: %u (address), %n (local part), %d (domain), %{{attribute}}, %%"
-        )
-    };
-    let mut names = Vec::new();
-    let mut rest = text;
-    while let Some((_, after)) = rest.split_once('%') {
-        rest = match after.chars().next() {
-            Some('u' | 'n' | 'd' | '%') => &after[1..],
-            Some('{') => {
-                let (name, rest) = after[1..].split_once('}').ok_or_else(|| wrong("{"))?;
-                names.push(attribute(name)?);
-                rest
-            }
-            other => return Err(wrong(&other.map_or(String::new(), String::from))),
-        };
-    }
-    Ok(names)
 }
 
 #[cfg(test)]
@@ -228,16 +153,6 @@ mod tests {
     }
 
     #[test]
-    fn endpoints() {
-        for good in ["127.0.0.1:12340", "[::1]:0", "localhost:25", "unix:/run/x.sock"] {
-            assert_eq!(endpoint(good).unwrap().to_string(), good);
-        }
-        for bad in ["", "12340", ":25", "::1:25", "a b:25", "host:", "host:65536", "unix:", "unix:run/x", "unix"] {
-            assert!(endpoint(bad).unwrap_err().contains("accepted: "), "{bad}");
-        }
-    }
-
-    #[test]
     fn allowances() {
         let read = allowance(Units::Binary);
         assert_eq!(read("none"), Ok(Allowance::None));
@@ -250,24 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn templates() {
-        assert_eq!(template_attributes("/var/mail/%d/%n/%%/%{mailHost}/%u"), Ok(vec!["mailHost".into()]));
-        for bad in ["mail/%d", "/mail/%Ld", "/mail/%", "/mail/%{", "/mail/%{}", "/mail/%{a b}", "/mail/%é"] {
-            assert!(template(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn filters_attributes_types_and_modes() {
-        assert!(filter("(&(objectClass=inetMailUser)(mail=*))").is_ok());
-        for bad in ["", "objectClass=x", "(a=b", "(a=b))", "(a=b)c"] {
-            assert!(filter(bad).is_err(), "{bad}");
-        }
+    fn attributes_and_modes() {
         assert!(attribute("mailQuota;x-1").is_ok() && attribute("").is_err() && attribute("a b").is_err());
-        assert_eq!(content_type("Audio/*"), Ok("audio/*".into()));
-        for bad in ["voice", "*/*", "a/", "/b", "a/b; c=d"] {
-            assert!(content_type(bad).is_err(), "{bad}");
-        }
         assert_eq!((mode("0660"), mode("666")), (Ok(0o660), Ok(0o666)));
         for bad in ["", "0", "0999", "01777", "rw", "00000660"] {
             assert!(mode(bad).is_err(), "{bad}");

@@ -27,8 +27,8 @@ use tokio::task;
 use tokio_util::sync::CancellationToken;
 
 use super::entry::EntryReader;
-use crate::account::Writable;
 use super::{Change, Directory, DirectoryError, Wish, Written};
+use crate::account::Writable;
 use load::{Fingerprints, Loaded};
 use stamp::Stamp;
 

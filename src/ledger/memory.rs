@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Batch, Health, KEYS_KEPT, Ledger, LedgerError, Op, Outcome, Receipt, Record, Revision, Shelf, beyond_limits};
+use super::{
+    Batch, Health, KEYS_KEPT, Ledger, LedgerError, Op, Outcome, Receipt, Record, Revision, Shelf, beyond_limits,
+};
 
 /// Keeps everything in memory and forgets it at the end: for tests, and for trying things out.
 pub struct MemoryLedger(Mutex<State>);
@@ -160,8 +162,10 @@ impl Ledger for MemoryLedger {
         let operations = batch.len() as u64;
         let answer = state.apply(batch);
         match &answer {
-            Ok(_) => (state.health.batches, state.health.operations) =
-                (state.health.batches + 1, state.health.operations + operations),
+            Ok(_) => {
+                (state.health.batches, state.health.operations) =
+                    (state.health.batches + 1, state.health.operations + operations)
+            }
             Err(_) => state.health.errors += 1,
         }
         state.health.trouble = answer.as_ref().err().map(ToString::to_string);

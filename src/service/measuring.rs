@@ -121,7 +121,9 @@ impl Measuring {
                 () = stop.cancelled() => return,
                 Some(account) = hinted.0.recv() => {
                     number += 1;
-                    queue.insert((tokio::time::Instant::now() + delay, number), (account, delay));
+                    // What has never been measured has no delivery to wait for.
+                    let wait = if account.lock().measured.is_none() { Duration::ZERO } else { delay };
+                    queue.insert((tokio::time::Instant::now() + wait, number), (account, delay));
                 }
                 () = sleep_until(next), if running.len() < AT_ONCE => {
                     let Some((_, (account, pause))) = queue.pop_first() else { continue };

@@ -35,16 +35,16 @@ impl Meaning {
         (Meaning::Quota, "quota", "an account's size limits", &["mailQuota"]),
         (Meaning::Messages, "messages", "an account's message limits", &["mailMsgQuota"]),
         (Meaning::Rules, "rules", "quota rules in Dovecot's syntax", &[]),
-        (Meaning::UserStatus, "status", "the mail status of an account, written", &["mailUserStatus"]),
-        (Meaning::InetUserStatus, "inet_status", "the status of a person, read only", &["inetUserStatus"]),
+        (Meaning::UserStatus, "user_status", "the mail status of an account, written", &["mailUserStatus"]),
+        (Meaning::InetUserStatus, "inet_user_status", "the status of a person, read only", &["inetUserStatus"]),
         (
             Meaning::DomainName,
-            "domain",
+            "domain_name",
             "the name of a domain; else the dc parts of its dn",
             &["associatedDomain", "sunPreferredDomain"],
         ),
         (Meaning::DomainStatus, "domain_status", "the mail status of a domain, written", &["mailDomainStatus"]),
-        (Meaning::InetDomainStatus, "domain_inet_status", "the status of a domain, read only", &["inetDomainStatus"]),
+        (Meaning::InetDomainStatus, "inet_domain_status", "the status of a domain, read only", &["inetDomainStatus"]),
         (Meaning::DomainQuota, "domain_quota", "the size limit of a domain as a whole", &["mailDomainDiskQuota"]),
         (Meaning::DomainMessages, "domain_messages", "the message limit of a domain", &["mailDomainMsgQuota"]),
         (Meaning::DomainUserQuota, "domain_user_quota", "the default size limits of its users", &["mailQuota"]),
@@ -153,6 +153,12 @@ impl AttributeMap {
 
     pub fn names(&self, meaning: Meaning) -> &[Box<str>] {
         self.names.iter().find(|(known, _)| *known == meaning).map_or(&[], |(_, names)| names)
+    }
+
+    /// The attributes of the meaning with that key; none where no meaning has it.
+    pub fn of_key(&self, key: &str) -> &[Box<str>] {
+        let known = Meaning::TABLE.iter().find(|(_, known, _, _)| *known == key);
+        known.map_or(&[], |(meaning, ..)| self.names(*meaning))
     }
 
     /// Every attribute of every meaning; one may come twice.

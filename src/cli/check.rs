@@ -1,0 +1,192 @@
+//! `mailquotad check`: what everybody holds, as a table, JSON lines or CSV.
+
+use std::io::Write;
+
+use anyhow::{Result, bail};
+
+use super::args::{Check, TableFormat};
+use super::client::{Client, part};
+use super::exit::Exit;
+use super::table;
+use crate::quota::Level;
+use crate::service::http::check::Line;
+use crate::service::report::{AccountReport, BucketReport, DomainReport};
+
+pub async fn check(client: &Client, args: &Check) -> Result<Exit> {
+    let mut query = vec![format!("over={}", args.over), format!("enforce={}", args.enforce)];
+    query.extend(args.user.as_ref().map(|user| format!("user={}", part(user))));
+    query.extend(args.domain.as_ref().map(|domain| format!("domain={}", part(domain))));
+    let mut answer = client.get_lines(&format!("/v1/check?{}", query.join("&"))).await?;
+    let mut paper = Paper::new(args.format)?;
+    let mut exit = Exit::Fine;
+    while let Some(line) = answer.line::<Line>().await? {
+        if worth_attention(&line) {
+            exit = Exit::Findings;
+        }
+        if let Err(error) = paper.line(&line) {
+            // `| head` has seen enough.
+            match error.kind() {
+                std::io::ErrorKind::BrokenPipe => return Ok(exit),
+                _ => bail!(error),
+            }
+        }
+    }
+    paper.end()?;
+    Ok(exit)
+}
+
+fn worth_attention(line: &Line) -> bool {
+    match line {
+        Line::Account(report) => {
+            report.problem.is_some() || report.buckets.iter().any(|bucket| bucket.standing >= Level::Over)
+        }
+        Line::Domain(report) => report.problem.is_some() || report.standing >= Level::Over,
+        Line::Bad { .. } => true,
+    }
+}
+
+/// Where the report goes. Tables need all rows to know how wide they are; the other forms flow.
+enum Paper {
+    Text { accounts: comfy_table::Table, domains: comfy_table::Table, notes: Vec<String> },
+    Json(std::io::BufWriter<std::io::StdoutLock<'static>>),
+    Csv(std::io::BufWriter<std::io::StdoutLock<'static>>),
+}
+
+const CSV_HEAD: &str =
+    "kind,name,bucket,used_bytes,limit_bytes,used_messages,limit_messages,standing,since,status,problem";
+
+impl Paper {
+    fn new(format: TableFormat) -> Result<Paper> {
+        let out = || std::io::BufWriter::new(std::io::stdout().lock());
+        Ok(match format {
+            TableFormat::Text => Paper::Text {
+                accounts: table::new(&table::ACCOUNT_HEAD, &[2, 3, 4]),
+                domains: table::new(&table::DOMAIN_HEAD, &[1, 2, 3, 4, 5]),
+                notes: Vec::new(),
+            },
+            TableFormat::Json => Paper::Json(out()),
+            TableFormat::Csv => {
+                let mut out = out();
+                writeln!(out, "{CSV_HEAD}")?;
+                Paper::Csv(out)
+            }
+        })
+    }
+
+    fn line(&mut self, line: &Line) -> std::io::Result<()> {
+        match self {
+            Paper::Json(out) => {
+                serde_json::to_writer(&mut *out, line)?;
+                writeln!(out)
+            }
+            Paper::Csv(out) => rows(line).iter().try_for_each(|row| writeln!(out, "{}", csv(row))),
+            Paper::Text { accounts, domains, notes } => {
+                match line {
+                    Line::Account(report) => {
+                        accounts.add_rows(table::account_rows(report));
+                        notes.extend(report.problem.as_ref().map(|problem| format!("{}: {problem}", report.account)));
+                    }
+                    Line::Domain(report) => {
+                        domains.add_row(table::domain_row(report));
+                        notes.extend(report.problem.as_ref().map(|problem| format!("{}: {problem}", report.domain)));
+                    }
+                    Line::Bad { bad, why } => notes.push(format!("{bad}: {why}")),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn end(self) -> Result<()> {
+        match self {
+            Paper::Json(mut out) | Paper::Csv(mut out) => out.flush()?,
+            Paper::Text { accounts, domains, notes } => {
+                let mut parts = 0;
+                for table in [accounts, domains].iter().filter(|table| table.row_count() > 0) {
+                    if parts > 0 {
+                        println!();
+                    }
+                    table::print(table);
+                    parts += 1;
+                }
+                if parts == 0 && notes.is_empty() {
+                    println!("nothing to report");
+                }
+                if !notes.is_empty() {
+                    println!("\nThe last good limits are in force for:");
+                    notes.iter().for_each(|note| println!("  {note}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn rows(line: &Line) -> Vec<Vec<String>> {
+    let number = |limit: Option<u64>| limit.map(|limit| limit.to_string()).unwrap_or_default();
+    match line {
+        Line::Account(report @ AccountReport { account, status, problem, .. }) => {
+            let row = |bucket: &BucketReport| {
+                vec![
+                    "account".into(),
+                    account.clone(),
+                    bucket.name.clone(),
+                    bucket.used.bytes.to_string(),
+                    number(bucket.limit.bytes),
+                    bucket.used.messages.to_string(),
+                    number(bucket.limit.messages),
+                    bucket.standing.as_str().into(),
+                    bucket.since.clone().unwrap_or_default(),
+                    status.clone(),
+                    problem.clone().unwrap_or_default(),
+                ]
+            };
+            report.buckets.iter().map(row).collect()
+        }
+        Line::Domain(DomainReport { domain, status, standing, since, used, limit, problem, .. }) => vec![vec![
+            "domain".into(),
+            domain.clone(),
+            String::new(),
+            used.bytes.to_string(),
+            number(limit.bytes),
+            used.messages.to_string(),
+            number(limit.messages),
+            standing.as_str().into(),
+            since.clone().unwrap_or_default(),
+            status.clone(),
+            problem.clone().unwrap_or_default(),
+        ]],
+        Line::Bad { bad, why } => {
+            let mut row = vec!["bad".to_owned(), bad.clone()];
+            row.resize(10, String::new());
+            row.push(why.clone());
+            vec![row]
+        }
+    }
+}
+
+/// RFC 4180; a field that a spreadsheet would take for a formula is made text.
+fn csv(row: &[String]) -> String {
+    let field = |field: &String| {
+        let guarded = match field.chars().next() {
+            Some('=' | '+' | '-' | '@') if field.parse::<i64>().is_err() => format!("'{field}"),
+            _ => field.clone(),
+        };
+        match guarded.contains([',', '"', '\n', '\r']) {
+            true => format!("\"{}\"", guarded.replace('"', "\"\"")),
+            false => guarded,
+        }
+    };
+    row.iter().map(field).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::csv;
+
+    #[test]
+    fn csv_quotes_and_disarms() {
+        let row = ["a,b", "say \"hi\"", "=1+1", "-1", "plain"].map(str::to_owned);
+        assert_eq!(csv(&row), "\"a,b\",\"say \"\"hi\"\"\",'=1+1,-1,plain");
+    }
+}

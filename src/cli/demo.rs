@@ -1,0 +1,110 @@
+//! `mailquotad demo`: a small organisation in a folder, served, with things to try.
+//!
+//! Everything is real: the directory is an LDIF file, the mail lies in Maildirs, and the daemon is the
+//! one that `serve` runs. The folder is kept, so that a second start goes on where the first stopped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::args::Demo;
+use super::exit::Exit;
+use super::serve;
+use crate::config::Config;
+use crate::service::http::Api;
+use crate::service::resync::measure_everything;
+use crate::telemetry::log::{Log, LogOptions};
+
+const LDIF: &str = include_str!("../../ldif/demo.ldif");
+/// What stands for the folder in that configuration.
+const PLACEHOLDER: &str = "/tmp/mailquotad-demo";
+const CONFIGURATION: &str = include_str!("../../config/demo.toml");
+
+/// Messages to put in place: account, folder of the Maildir, how many, bytes each, Content-Type.
+const MAIL: [(&str, &str, usize, usize, &str); 8] = [
+    ("anna", "", 3, 40_000, "text/plain"),
+    ("anna", ".Archive.2025", 4, 90_000, "text/plain"),
+    ("anna", ".Archive.2025", 2, 150_000, "multipart/voice-message"),
+    ("ben", "", 19, 50_000, "text/plain"),
+    ("carla", "", 11, 100_000, "text/plain"),
+    ("dora", "", 2, 20_000, "text/plain"),
+    ("dora", ".Sent", 5, 30_000, "text/plain"),
+    ("emil", "", 6, 100_000, "text/plain"),
+];
+
+pub fn demo(args: &Demo) -> Result<Exit> {
+    let dir = match &args.dir {
+        Some(dir) => std::path::absolute(dir)?,
+        None => std::env::temp_dir().join("mailquotad-demo"),
+    };
+    let file = dir.join("mailquotad.toml");
+    match file.exists() {
+        true => println!("Going on with the organisation in {}.", dir.display()),
+        false => {
+            furnish(&dir).with_context(|| format!("making an organisation in {}", dir.display()))?;
+            println!("Made a small organisation in {}.", dir.display());
+        }
+    }
+    let config = Config::load(&file)?;
+    let _log = Log::start(&LogOptions::default())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let program = std::env::current_exe()?;
+    let ready = async |api: &Api| {
+        measure_everything(api.measuring.clone(), api.accounting.clone()).await;
+        invite(&program, &file);
+    };
+    runtime.block_on(serve::run(&file, config, ready))?;
+    Ok(Exit::Fine)
+}
+
+fn furnish(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    let mut number = 0;
+    for (account, folder, count, size, kind) in MAIL {
+        let folder = dir.join("mail/example.org").join(account).join("Maildir").join(folder);
+        for part in ["cur", "new", "tmp"] {
+            fs::create_dir_all(folder.join(part))?;
+        }
+        for _ in 0..count {
+            number += 1;
+            let name = format!("1700000000.M{number}.demo,S={size}:2,S");
+            fs::write(folder.join("cur").join(name), message(account, number, size, kind))?;
+        }
+    }
+    fs::write(dir.join("organisation.ldif"), LDIF)?;
+    // The configuration comes last: where it is, all is there.
+    fs::write(dir.join("mailquotad.toml"), CONFIGURATION.replace(PLACEHOLDER, &dir.display().to_string()))?;
+    Ok(())
+}
+
+/// A message of exactly `size` bytes.
+fn message(account: &str, number: usize, size: usize, kind: &str) -> Vec<u8> {
+    let mut text = format!(
+        "From: demo@example.net\nTo: {account}@example.org\nSubject: Message {number}\nContent-Type: {kind}\n\n"
+    )
+    .into_bytes();
+    while text.len() < size {
+        let line = b"The quick brown fox jumps over the lazy dog, and once more, and again.\n";
+        text.extend_from_slice(&line[..line.len().min(size - text.len())]);
+    }
+    text
+}
+
+fn invite(program: &Path, file: &Path) {
+    let command = format!("{} -c {}", quoted(program), quoted(file));
+    println!(
+        "\nServing. anna has room, ben is near his limit, carla is over hers. Try, in another terminal:\n\n\
+         \x20 {command} check\n\
+         \x20 {command} explain carla@example.org --size 10K\n\
+         \x20 {command} show anna@example.org\n\n\
+         Ctrl-C ends it."
+    );
+}
+
+/// For a shell.
+fn quoted(path: &Path) -> String {
+    let path = PathBuf::from(path).display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
+}

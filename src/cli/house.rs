@@ -1,0 +1,163 @@
+//! Puts the daemon together from a configuration: the only place that knows every adapter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::adapters::{directory, mailstore, open_ledger};
+use crate::config::Config;
+use crate::ledger::Ledger;
+use crate::mailstore::MailStore;
+use crate::service::accounting::Accounting;
+use crate::service::admission::Admission;
+use crate::service::clock::{Clock, SystemClock};
+use crate::service::http::Api;
+use crate::service::measuring::{self, HintsTaken, Measuring};
+use crate::service::settings::Settings;
+use crate::service::status::DirectoryStatus;
+use crate::service::sync::Sync;
+use crate::service::{enforce, jobs, outbox, resync};
+use crate::telemetry::metrics::Metrics;
+
+/// Changes of the directory that may wait for the service: enough to keep both busy, little memory.
+const CHANGES: usize = 4096;
+
+/// Everything but the sockets.
+pub struct House {
+    pub api: Api,
+    settings: Arc<ArcSwap<Settings>>,
+    reloaded: watch::Sender<()>,
+    sync: Option<Sync>,
+    hinted: Option<HintsTaken>,
+    tasks: JoinSet<()>,
+}
+
+impl House {
+    /// Opens the ledger and makes the parts; nothing runs yet.
+    pub fn build(config: &Config) -> Result<House> {
+        let metrics = Arc::new(Metrics::default());
+        let ledger: Arc<dyn Ledger> = Arc::new(open_ledger(config)?);
+        let store: Arc<dyn MailStore> = mailstore(config);
+        let directory = directory(config)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let settings = Arc::new(ArcSwap::from_pointee(config.settings()));
+        let accounting = Arc::new(Accounting::new(ledger, settings.clone(), clock, metrics.clone()));
+        let (hints, taken) = measuring::hints();
+        let directory_status = Arc::new(DirectoryStatus::default());
+        let sync = Sync::new(accounting.clone(), directory_status.clone(), hints.clone());
+        let api = Api {
+            admission: Arc::new(Admission::new(accounting.clone(), hints, metrics.clone())),
+            measuring: Arc::new(Measuring::new(accounting.clone(), store, config.mailstore.threads)),
+            accounting,
+            directory,
+            directory_status,
+            metrics,
+        };
+        Ok(House {
+            api,
+            settings,
+            reloaded: watch::Sender::new(()),
+            sync: Some(sync),
+            hinted: Some(taken),
+            tasks: JoinSet::new(),
+        })
+    }
+
+    /// Starts what runs in the background: the directory, the outbox, timers, measuring and jobs.
+    pub fn start(&mut self, config: &Config, stop: &CancellationToken) {
+        self.follow_directory(stop);
+        let Api { accounting, measuring, .. } = self.api.clone();
+        self.tasks.spawn(enforce::run(accounting.clone(), stop.clone()));
+        if let Some(hinted) = self.hinted.take() {
+            let delay = config.mailstore.measure_after_delivery;
+            self.tasks.spawn(measuring.follow_hints(hinted, delay, stop.clone()));
+        }
+        self.schedule(config, stop);
+    }
+
+    /// Starts only what a single command needs.
+    pub fn start_offline(&mut self, stop: &CancellationToken) {
+        self.follow_directory(stop);
+    }
+
+    /// Gives wishes that a command has led to a last chance; what cannot be written stays in the outbox.
+    pub async fn write_statuses(&self) {
+        outbox::work_once(&self.api.accounting, &self.api.directory).await;
+    }
+
+    fn follow_directory(&mut self, stop: &CancellationToken) {
+        let (changes, received) = mpsc::channel(CHANGES);
+        let Api { accounting, directory, directory_status, .. } = self.api.clone();
+        self.tasks.spawn(outbox::run(accounting, directory.clone(), stop.clone()));
+        let following = stop.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = directory.follow(None, changes, following).await {
+                crate::telemetry::events::directory_lost(&error.to_string());
+                directory_status.lost(error.to_string());
+            }
+        });
+        if let Some(sync) = self.sync.take() {
+            self.tasks.spawn(sync.run(received, self.reloaded.subscribe(), stop.clone()));
+        }
+    }
+
+    fn schedule(&mut self, config: &Config, stop: &CancellationToken) {
+        let accounting = &self.api.accounting;
+        if let Some(schedule) = config.jobs.enforce.clone() {
+            let work = with(accounting, |accounting| accounting.settle_accounts());
+            self.tasks.spawn(jobs::run("enforce", schedule, accounting.clone(), work, stop.clone()));
+        }
+        if let Some(schedule) = config.jobs.enforce_domains.clone() {
+            let work = with(accounting, |accounting| accounting.settle_domains());
+            self.tasks.spawn(jobs::run("enforce_domains", schedule, accounting.clone(), work, stop.clone()));
+        }
+        if let Some(schedule) = config.jobs.resync.clone() {
+            let (accounting, measuring) = (accounting.clone(), self.api.measuring.clone());
+            let work = {
+                let accounting = accounting.clone();
+                move || resync::measure_everything(measuring.clone(), accounting.clone())
+            };
+            self.tasks.spawn(jobs::run("resync", schedule, accounting, work, stop.clone()));
+        }
+    }
+
+    /// Puts new settings in force. What sockets, ledger, directory and mail store are made of stays as it
+    /// was started; the caller says so.
+    pub fn reload(&self, config: &Config) {
+        self.settings.store(Arc::new(config.settings()));
+        self.reloaded.send_replace(());
+    }
+
+    /// Returns when the directory has been read once, or with what keeps it from being read.
+    pub async fn loaded(&self, patience: Duration) -> Result<()> {
+        let loaded = tokio::time::timeout(patience, self.api.accounting.load_completed()).await;
+        loaded.map_err(|_| match self.api.directory_status.state().lost {
+            Some(why) => anyhow::anyhow!("the directory cannot be read: {why}"),
+            None => anyhow::anyhow!("the directory could not be read within {patience:?}"),
+        })
+    }
+
+    /// Lets the tasks end and closes the ledger. The caller has cancelled `stop`.
+    pub async fn finish(mut self) -> Result<()> {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(event = "task_died", error = %error);
+            }
+        }
+        let ledger = self.api.accounting.ledger.clone();
+        tokio::task::spawn_blocking(move || ledger.close()).await?.context("closing the ledger")
+    }
+}
+
+fn with<W: Fn(&Accounting)>(accounting: &Arc<Accounting>, work: W) -> impl Fn() -> std::future::Ready<()> + use<W> {
+    let accounting = accounting.clone();
+    move || {
+        work(&accounting);
+        std::future::ready(())
+    }
+}

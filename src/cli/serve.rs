@@ -1,0 +1,143 @@
+//! `mailquotad serve`: the story of a start, from top to bottom, and of a stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::exit::Exit;
+use super::house::House;
+use crate::config::{Config, SocketAccess};
+use crate::service::http::{self, Api, server};
+use crate::service::listener::{self, Limits};
+use crate::service::paced::Pace;
+use crate::service::policy::PolicySession;
+use crate::service::socket::{Access, Bound};
+use crate::telemetry::events;
+use crate::telemetry::log::Log;
+use crate::wire::endpoint::Endpoint;
+
+/// How long requests in hand may take at a stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Connections to the API at once: commands, a scraper, a few programs.
+const API_CONNECTIONS: u32 = 64;
+
+pub fn serve(file: &Path) -> Result<Exit> {
+    let config = Config::load(file)?;
+    let _log = Log::start(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(file, config, async |_| ()))?;
+    Ok(Exit::Fine)
+}
+
+/// Serves until a signal. `ready` runs once the directory has been read.
+pub async fn run(file: &Path, config: Config, ready: impl AsyncFnOnce(&Api)) -> Result<()> {
+    // Sockets first: what cannot listen must not touch the ledger.
+    let policy = bind(&config.policy.listen, &config.policy.access)?;
+    let socket = Endpoint::Unix(config.http.socket.clone());
+    let private = bind(std::slice::from_ref(&socket), &config.http.access)?;
+    let public = bind(&config.http.listen, &config.http.access)?;
+    let token = config.http.token_file.as_deref().map(read_token).transpose()?;
+
+    let mut house = House::build(&config)?;
+    let stop = CancellationToken::new();
+    house.start(&config, &stop);
+
+    // Answers are given from here on, from what the ledger and the directory have told so far.
+    let answering = stop.child_token();
+    let pace = Pace { idle: config.policy.idle_timeout, request: config.policy.request_timeout };
+    let session = PolicySession { answer: house.api.admission.clone(), pace };
+    let connections = u32::try_from(config.policy.max_connections).unwrap_or(u32::MAX);
+    let limits = Limits { connections, drain: DRAIN };
+    for (service, sockets) in [("policy", &policy), ("api", &private), ("api", &public)] {
+        sockets.iter().for_each(|socket| events::listening(service, socket.endpoint()));
+    }
+    let threads = listener::Threads::new("policy", session);
+    let mut services = tokio::task::JoinSet::new();
+    services.spawn(listener::run(policy, limits, threads, answering.clone()));
+    let limits = Limits { connections: API_CONNECTIONS, drain: DRAIN };
+    let open = server::host(http::router(house.api.clone(), None));
+    services.spawn(listener::run(private, limits, open, answering.clone()));
+    let closed = server::host(http::router(house.api.clone(), token));
+    services.spawn(listener::run(public, limits, closed, answering.clone()));
+    // Where systemd does not listen there is nothing to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    let told = tokio::select! {
+        told = signals(file, &house) => told,
+        told = async {
+            house.api.accounting.load_completed().await;
+            ready(&house.api).await;
+            std::future::pending().await
+        } => told,
+    };
+    events::stopping(told?);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+
+    // A second signal ends it here and now.
+    let stopped = async {
+        answering.cancel();
+        while services.join_next().await.is_some() {}
+        stop.cancel();
+        house.finish().await
+    };
+    tokio::select! {
+        finished = stopped => finished?,
+        () = another_signal() => events::forced(),
+    }
+    events::stopped();
+    Ok(())
+}
+
+fn bind(endpoints: &[Endpoint], access: &SocketAccess) -> Result<Vec<Bound>> {
+    let group = access.group.as_deref().map(super::users::group).transpose()?;
+    let access = Access { mode: access.mode, group };
+    endpoints.iter().map(|at| Ok(Bound::bind(at, access)?)).collect()
+}
+
+fn read_token(file: &Path) -> Result<Arc<str>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading http.token_file {}", file.display()))?;
+    let token = text.trim();
+    anyhow::ensure!(token.len() >= 16, "http.token_file {}: a token has at least 16 characters", file.display());
+    Ok(token.into())
+}
+
+/// Waits for the signal to stop; SIGHUP meanwhile reloads.
+async fn signals(file: &Path, house: &House) -> Result<&'static str> {
+    let on = |kind| signal(kind).context("cannot wait for signals");
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    let mut hangup = on(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok("SIGTERM"),
+            _ = interrupt.recv() => return Ok("SIGINT"),
+            _ = hangup.recv() => reload(file, house),
+        }
+    }
+}
+
+/// Takes over a whole new configuration, or keeps the old one and says why.
+fn reload(file: &Path, house: &House) {
+    match Config::load(file) {
+        Ok(config) => {
+            house.reload(&config);
+            events::reloaded(&file.display());
+        }
+        Err(error) => events::reload_failed(&error),
+    }
+}
+
+async fn another_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,102 @@
+//! `mailquotad show` and `mailquotad explain`: one account, one domain, one verdict.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::args::{Explain, Format, Show};
+use super::client::{Client, part};
+use super::exit::Exit;
+use super::table;
+use crate::service::report::{AccountReport, DomainReport, Explanation};
+
+pub async fn show(client: &Client, args: &Show) -> Result<Exit> {
+    // An address has an @; whatever has none is a domain, or an account without one.
+    let account = format!("/v1/accounts/{}", part(&args.name));
+    if args.name.contains('@') {
+        return show_account(&client.get(&account).await?, args.format);
+    }
+    match client.get(&format!("/v1/domains/{}", part(&args.name))).await {
+        Ok(report) => show_domain(&report, args.format),
+        Err(no_domain) => match client.get(&account).await {
+            Ok(report) => show_account(&report, args.format),
+            Err(_) => Err(no_domain),
+        },
+    }
+}
+
+fn show_account(report: &AccountReport, format: Format) -> Result<Exit> {
+    if format == Format::Json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+        return Ok(Exit::Fine);
+    }
+    println!("account   {}", report.account);
+    if !report.alternates.is_empty() {
+        println!("also      {}", report.alternates.join(", "));
+    }
+    println!("domain    {}", report.domain);
+    println!("status    {}", report.status);
+    let since = report.since.as_deref().map(|since| format!(" since {since}")).unwrap_or_default();
+    println!("standing  {}{since}", report.standing.as_str());
+    println!("measured  {}", report.measured.as_deref().unwrap_or("never"));
+    if let Some(problem) = &report.problem {
+        println!("problem   {problem}");
+    }
+    println!();
+    let mut rows = table::new(&table::ACCOUNT_HEAD[1..], &[1, 2, 3]);
+    for row in table::account_rows(report) {
+        rows.add_row(&row[1..]);
+    }
+    table::print(&rows);
+    Ok(Exit::Fine)
+}
+
+fn show_domain(report: &DomainReport, format: Format) -> Result<Exit> {
+    if format == Format::Json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+        return Ok(Exit::Fine);
+    }
+    println!("domain    {}", report.domain);
+    println!("status    {}", report.status);
+    let since = report.since.as_deref().map(|since| format!(" since {since}")).unwrap_or_default();
+    println!("standing  {}{since}", report.standing.as_str());
+    if let Some(problem) = &report.problem {
+        println!("problem   {problem}");
+    }
+    println!();
+    let mut rows = table::new(&table::DOMAIN_HEAD[1..], &[0, 1, 2, 3, 4]);
+    rows.add_row(&table::domain_row(report)[1..]);
+    table::print(&rows);
+    Ok(Exit::Fine)
+}
+
+pub async fn explain(client: &Client, args: &Explain) -> Result<Exit> {
+    let question: Value = json!({
+        "recipient": args.recipient,
+        "size": args.size,
+        "folder": args.folder,
+        "type": args.kind,
+        "sender": args.sender,
+    });
+    let told: Explanation = client.post("/v1/explain", &question).await?;
+    if args.format == Format::Json {
+        println!("{}", serde_json::to_string_pretty(&told)?);
+        return Ok(Exit::Fine);
+    }
+    let mut rows = table::new(&["RULE", "SAYS", "WHY"], &[]);
+    let mut whose = None;
+    for step in &told.steps {
+        if step.account != whose {
+            whose.clone_from(&step.account);
+            rows.add_row([whose.clone().unwrap_or_default(), String::new(), String::new()]);
+        }
+        rows.add_row([step.rule.as_str(), step.verdict.as_deref().unwrap_or("-"), &step.why]);
+    }
+    table::print(&rows);
+    println!();
+    println!("verdict  {}", told.verdict);
+    println!("reply    {}", told.reply);
+    if let Some(bucket) = &told.bucket {
+        println!("bucket   {bucket}");
+    }
+    Ok(Exit::Fine)
+}
