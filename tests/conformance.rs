@@ -12,6 +12,8 @@ mod listed;
 mod parsing;
 #[path = "conformance/replay.rs"]
 mod replay;
+#[path = "conformance/unit_test.rs"]
+mod unit_test;
 #[path = "conformance/usage.rs"]
 mod usage;
 
@@ -78,4 +80,25 @@ fn warning() {
 #[test]
 fn overflag() {
     rows_of("dovecot-2.3.19.1-overflag.tsv", 7, usage::overflag);
+}
+
+#[test]
+fn a_row_with_another_answer_fails() {
+    let settings = r#"{"quota_rule": "*:storage=1M"}"#;
+    let full = "action=554 5.2.2 Quota exceeded (mailbox for user is full)";
+    for (used, reply, same) in
+        [("1048575", "action=OK", true), ("1048576", full, true), ("1048576", "action=OK", false)]
+    {
+        assert_eq!(usage::quota_status("", &[settings, used, "1", "1", reply]).is_ok(), same, "{used} {reply}");
+    }
+    for (taken, log, same) in [
+        ("*:storage=1G", r#"["Quota rule: root=UQ mailbox=* bytes=1073741824 messages=0"]"#, true),
+        ("*:storage=1G", r#"["Quota rule: root=UQ mailbox=* bytes=1073741823 messages=0"]"#, false),
+        ("*:storage=1G", r#"["Something else"]"#, false),
+        ("*:storage=1P", "[]", false),
+        ("*:storage=1P", r#"["Failed to initialize quota: Invalid quota root quota: Unheard of"]"#, false),
+        ("*:storage=1G", r#"["Failed to initialize quota: Invalid quota root quota: Unheard of"]"#, false),
+    ] {
+        assert_eq!(parsing::rule_parse("", &["default", taken, log]).is_ok(), same, "{taken} {log}");
+    }
 }

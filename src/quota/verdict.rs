@@ -445,6 +445,19 @@ mod tests {
 
     proptest! {
         #[test]
+        fn an_advisory_root_never_changes_a_verdict(
+            limit in 0u64..200, used in 0u64..250, size in 0u64..250, other in 0u64..200, own in proptest::option::of(allowances()),
+            allowance in allowances(),
+        ) {
+            let root = Filling { allowance: own, ..filling(limit, used, 0) };
+            let advisory = Filling { advisory: true, ..filling(other, used, 0) };
+            let verdict = |roots: &[Filling]| {
+                decide(size, &account(roots), &policy(allowance), Moment(0), &mut Untold)
+            };
+            prop_assert_eq!(verdict(&[root]), verdict(&[root, advisory]));
+        }
+
+        #[test]
         fn more_usage_never_makes_it_more_lenient(
             limit in 0u64..200, used in 0u64..250, more in 0u64..100, reserved in 0u64..50, size in 0u64..250,
             allowance in allowances(), clock in proptest::option::of(0u64..30_000), at_threshold: bool,

@@ -39,7 +39,7 @@ pub enum Which {
 impl Warning {
     pub fn parse(text: &str) -> Result<Warning, WarningError> {
         let fail = |(at, fault)| WarningError { warning: text.into(), at, fault };
-        let end = text.find(' ').filter(|end| end + 1 < text.len());
+        let end = text.find(' ').filter(|end| !text[end + 1..].trim_matches(' ').is_empty());
         let end = end.ok_or_else(|| fail((text.len(), WarningFault::NoCommand)))?;
         let signed = usize::from(text.starts_with(['+', '-']));
         let limits = text.get(signed..end).unwrap_or_default();
@@ -160,6 +160,7 @@ mod tests {
     )* } }
     bad! {
         no_command: "storage=80%" => "No command specified;" at 12,
+        blank_command: "storage=80%  " => "No command specified;" at 14,
         empty_command: "storage=80% " => "No command specified;" at 13,
         no_threshold: " storage=80% w" => "there is no threshold;" at 1,
         sign_alone: "- w" => "there is no threshold;" at 2,

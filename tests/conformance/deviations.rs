@@ -28,7 +28,7 @@ pub enum Kind {
 
 pub const ORDER: &str = "noenforcing-behind";
 
-pub const REFUSALS: [Deviation; 9] = [
+pub const REFUSALS: [Deviation; 10] = [
     Deviation {
         name: "trailing",
         concerns: |kind, value| quantities(kind, value).any(|q| q.unit_is_known() && q.trails()),
@@ -62,6 +62,14 @@ pub const REFUSALS: [Deviation; 9] = [
         refused: |error| matches!(warning_fault(error), Some(WarningFault::NoThreshold)),
     },
     Deviation {
+        name: "blank-command",
+        concerns: |kind, value| {
+            let command = value.split_once(' ').map(|(_, command)| command);
+            kind == Kind::Warning && command.is_some_and(|command| command.starts_with(' ') && command.trim() == "")
+        },
+        refused: |error| matches!(warning_fault(error), Some(WarningFault::NoCommand)),
+    },
+    Deviation {
         name: "negative-grace",
         concerns: |kind, value| kind == Kind::Grace && value.starts_with('-'),
         refused: |error| matches!(grace_fault(error), Some(GraceFault::Negative)),
@@ -73,7 +81,7 @@ pub const REFUSALS: [Deviation; 9] = [
     },
     Deviation {
         name: "grace-words",
-        concerns: |kind, value| kind == Kind::Grace && digits_end(value).is_none(),
+        concerns: |kind, value| kind == Kind::Grace && leading_number(value).is_none(),
         refused: |error| {
             matches!(grace_fault(error), Some(GraceFault::Quantity { fault: QuantityFault::NotANumber, .. }))
         },
@@ -150,11 +158,11 @@ impl Quantity {
     }
 }
 
-/// Where the number at the head of `text` ends.
-fn digits_end(text: &str) -> Option<usize> {
+/// The number of 63 bits and a sign at the head of `text`, and what follows it.
+fn leading_number(text: &str) -> Option<(i64, &str)> {
     let sign = usize::from(text.starts_with('-'));
     let end = sign + text[sign..].chars().take_while(char::is_ascii_digit).count();
-    (end > sign).then_some(end)
+    Some((text[..end].parse().ok()?, &text[end..]))
 }
 
 fn quantities(kind: Kind, value: &str) -> impl Iterator<Item = Quantity> {
@@ -173,9 +181,8 @@ fn quantities(kind: Kind, value: &str) -> impl Iterator<Item = Quantity> {
         Kind::Root | Kind::Other => Vec::new(),
     };
     texts.into_iter().filter_map(|(text, plain)| {
-        let end = digits_end(&text)?;
-        let number: i64 = text[..end].parse().ok()?;
-        Some(Quantity { number: number.into(), rest: text[end..].to_owned(), plain })
+        let (number, rest) = leading_number(&text)?;
+        Some(Quantity { number: number.into(), rest: rest.to_owned(), plain })
     })
 }
 

@@ -8,7 +8,7 @@ use crate::deviations::{ORDER, REFUSALS, has_advisory_behind};
 use crate::replay::{Settings, read, setting, settings, verdict};
 
 /// Values that Dovecot 2.3.19 takes (or refuses in other words) and the deviation that each falls under.
-const REFUSED: [(&str, &str, &str); 18] = [
+const REFUSED: [(&str, &str, &str); 20] = [
     ("trailing", "quota_rule", "*:storage=1Gxyz"),
     ("trailing", "quota_rule", "Trash:storage=+10%x"),
     ("trailing", "quota_rule", "*:storage=1BB"),
@@ -24,9 +24,11 @@ const REFUSED: [(&str, &str, &str); 18] = [
     ("negative-threshold", "quota_warning", "storage=-80% w"),
     ("no-threshold", "quota_warning", " storage=80% w"),
     ("no-threshold", "quota_warning", "- w"),
+    ("blank-command", "quota_warning", "storage=80%  "),
     ("negative-grace", "quota_grace", "-10%"),
     ("empty-root", "quota", ""),
     ("grace-words", "quota_grace", "abc"),
+    ("grace-words", "quota_grace", "9223372036854775808"),
 ];
 
 const BEHAVIOUR: [(&str, fn()); 6] = [
