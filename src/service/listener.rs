@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::Shutdown;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -218,7 +219,14 @@ impl<S: Session> Host for Threads<S> {
         };
         let session = Arc::clone(&self.session);
         let thread = std::thread::Builder::new().name(self.name.into()).stack_size(STACK);
-        thread.spawn(move || session.talk(&present.connection)).map(drop)
+        let talk = move || {
+            // The session's state dies with it, so nothing broken is seen again; the seat must come back.
+            let talked = std::panic::catch_unwind(AssertUnwindSafe(|| session.talk(&present.connection)));
+            if talked.is_err() {
+                tracing::error!(event = "session_panicked", peer = %present.connection.peer);
+            }
+        };
+        thread.spawn(talk).map(drop)
     }
 
     fn wake(&self) {
@@ -253,9 +261,6 @@ struct Present {
 
 impl Drop for Present {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!(event = "session_panicked", peer = %self.connection.peer);
-        }
         self.open.lock().connections.remove(&self.number);
     }
 }

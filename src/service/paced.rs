@@ -32,8 +32,10 @@ pub enum Stalled {
 pub struct Paced<'a> {
     stream: &'a Stream,
     pace: Pace,
-    /// When the first piece of an incomplete request was there.
+    /// When the first piece of the request that is not complete yet was there.
     begun: Option<Instant>,
+    /// Whether the socket's own limit is that of a request and not the idle one.
+    hurried: bool,
 }
 
 impl<'a> Paced<'a> {
@@ -42,27 +44,24 @@ impl<'a> Paced<'a> {
         let pace = Pace { idle: pace.idle.max(least), request: pace.request.max(least) };
         stream.set_read_timeout(Some(pace.idle))?;
         stream.set_write_timeout(Some(pace.request))?;
-        Ok(Paced { stream, pace, begun: None })
+        Ok(Paced { stream, pace, begun: None, hurried: false })
     }
 
     /// Reads what is there; 0 at the end. `within`: a part of a request has been read before.
     pub fn read(&mut self, buffer: &mut [u8], within: bool) -> Result<usize, Stalled> {
         loop {
-            match (within, self.begun) {
-                (true, begun) => {
-                    let begun = begun.unwrap_or_else(Instant::now);
-                    self.begun = Some(begun);
-                    let left = self.pace.request.saturating_sub(begun.elapsed());
-                    if left.is_zero() {
-                        return Err(Stalled::SlowRequest);
-                    }
-                    self.stream.set_read_timeout(Some(left))?;
+            if within {
+                let left = self.pace.request.saturating_sub(self.begun.get_or_insert_with(Instant::now).elapsed());
+                if left.is_zero() {
+                    return Err(Stalled::SlowRequest);
                 }
-                (false, Some(_)) => {
-                    self.begun = None;
+                self.stream.set_read_timeout(Some(left))?;
+                self.hurried = true;
+            } else {
+                self.begun = None;
+                if std::mem::take(&mut self.hurried) {
                     self.stream.set_read_timeout(Some(self.pace.idle))?;
                 }
-                (false, None) => {}
             }
             match (&mut &*self.stream).read(buffer) {
                 Ok(count) => return Ok(count),
@@ -72,6 +71,13 @@ impl<'a> Paced<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Says that a request was complete: what has been read of the next one, if anything, begins a limit of its
+    /// own. Otherwise a client that pipelines without a pause, so that every read ends within a request, would
+    /// be taken for a slow one.
+    pub fn completed(&mut self) {
+        self.begun = None;
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Stalled> {
@@ -85,7 +91,7 @@ impl<'a> Paced<'a> {
                 Err(error) if timed_out(&error) => return Err(Stalled::SlowReader),
                 Err(error) => return Err(error.into()),
             }
-            // Each write may wait for the whole limit; a reader that takes a byte at a time gets no more than that.
+            // The system's limit is for each write. A reader that takes a byte at a time gets no more than two.
             if !rest.is_empty() && begun.get_or_insert_with(Instant::now).elapsed() >= self.pace.request {
                 return Err(Stalled::SlowReader);
             }
@@ -118,6 +124,22 @@ mod tests {
             assert_eq!(paced.read(&mut [0; 8], within).unwrap(), 1);
             assert!((Duration::from_secs(least)..=Duration::from_secs(most)).contains(&limit()), "{:?}", limit());
         }
+    }
+
+    #[test]
+    fn the_next_request_has_its_own_limit_even_if_it_began_in_the_same_read() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let stream = Stream::Unix(near);
+        let pace = Pace { idle: Duration::from_secs(600), request: Duration::from_secs(300) };
+        let mut paced = Paced::new(&stream, pace).unwrap();
+        far.write_all(b"xxx").unwrap();
+        paced.read(&mut [0], true).unwrap();
+        let first = paced.begun.unwrap();
+        paced.read(&mut [0], true).unwrap();
+        assert_eq!(paced.begun, Some(first));
+        paced.completed();
+        paced.read(&mut [0], true).unwrap();
+        assert!(paced.begun.unwrap() > first);
     }
 
     #[test]

@@ -157,6 +157,7 @@ impl<A: Answer> PolicySession<A> {
 
     fn answer_all(&self, said: &mut Conversation, connection: &Connection, paced: &mut Paced) -> Result<(), Broken> {
         while said.answer(&self.answer, &connection.peer)? {
+            paced.completed();
             if said.output().len() >= WRITE_AT {
                 paced.write(said.output())?;
                 said.written();

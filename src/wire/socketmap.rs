@@ -64,11 +64,17 @@ pub fn reply(out: &mut Vec<u8>, answer: Answer<'_>) {
         Answer::Temporary(reason) => ("TEMP ", reason),
         Answer::Permanent(reason) => ("PERM ", reason),
     };
-    let text = &text[..text.floor_char_boundary(REPLY_LIMIT - word.len())];
+    let text = shortened(text, REPLY_LIMIT - word.len());
     let begin = out.len();
     netstring::write(out, &[word.as_bytes(), text.as_bytes()]);
     // All control characters of ASCII are one byte, and no other character holds such a byte.
     out[begin..].iter_mut().filter(|byte| byte.is_ascii_control()).for_each(|byte| *byte = b' ');
+}
+
+/// As many whole characters of `text` as `limit` bytes hold.
+fn shortened(text: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ fn a_client_that_sends_a_byte_now_and_then_does_not_hold_a_thread_for_ever() {
 
 #[test]
 fn a_client_that_never_reads_its_replies_is_hung_up_on() {
-    let server = Server::start(Accounts, Pace { idle: NEVER, request: SHORT }, ROOMY);
+    let server = Server::start(Accounts, Pace { idle: NEVER, request: Duration::from_secs(2) }, ROOMY);
     let client = server.connect();
     let many = request("full@example.org").repeat(100);
     // Ends when the server has hung up: until then it stops reading, and this blocks.

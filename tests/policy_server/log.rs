@@ -2,8 +2,10 @@
 //! one log for all tests; lines are told apart by their peer or socket.
 
 use std::io;
-use std::sync::{Condvar, Mutex, Once};
+use std::sync::Once;
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 static LINES: Mutex<String> = Mutex::new(String::new());
 static MORE: Condvar = Condvar::new();
@@ -13,7 +15,7 @@ struct Keep;
 
 impl io::Write for Keep {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LINES.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+        LINES.lock().push_str(&String::from_utf8_lossy(bytes));
         MORE.notify_all();
         Ok(bytes.len())
     }
@@ -30,10 +32,11 @@ pub fn start() {
 /// Waits for a line that holds every one of `parts`, and yields it.
 pub fn wait(parts: &[&str]) -> String {
     let find = |lines: &str| {
-        let line = lines.lines().find(|line| parts.iter().all(|part| line.contains(part)));
-        line.map(str::to_owned)
+        // A part may end in the space that ends a value; the last value has none.
+        let mut lines = lines.lines().map(|line| format!("{line} "));
+        lines.find(|line| parts.iter().all(|part| line.contains(part)))
     };
-    let lines = LINES.lock().unwrap();
-    let (lines, _) = MORE.wait_timeout_while(lines, Duration::from_secs(20), |lines| find(lines).is_none()).unwrap();
+    let mut lines = LINES.lock();
+    MORE.wait_while_for(&mut lines, |lines| find(lines).is_none(), Duration::from_secs(20));
     find(&lines).unwrap_or_else(|| panic!("no line with {parts:?} in the log:\n{lines}"))
 }

@@ -84,3 +84,11 @@ fn errors_name_the_place() {
     let error = Bound::bind(taken.endpoint(), Access::default()).unwrap_err().to_string();
     assert!(error.contains(&taken.endpoint().to_string()), "{error}");
 }
+
+#[test]
+fn groups_have_names_and_numbers() {
+    assert_eq!(Access::group("root").unwrap(), Some(0));
+    assert_eq!(Access::group("117").unwrap(), Some(117));
+    assert_eq!(Access::group("").unwrap(), None);
+    assert_eq!(Access::group("no-such-group").unwrap(), None);
+}

@@ -92,7 +92,7 @@ pub enum Invalid {
 
 /// The attributes that are kept, as places in [`Parser::values`].
 #[derive(Clone, Copy)]
-enum Name {
+enum Attribute {
     Request,
     State,
     Sender,
@@ -110,26 +110,26 @@ enum Name {
     ServerPort,
 }
 
-const NAMES: usize = Name::ServerPort as usize + 1;
+const ATTRIBUTES: usize = Attribute::ServerPort as usize + 1;
 
-impl Name {
-    fn read(name: &[u8]) -> Option<Name> {
+impl Attribute {
+    fn read(name: &[u8]) -> Option<Attribute> {
         Some(match name {
-            b"request" => Name::Request,
-            b"protocol_state" => Name::State,
-            b"sender" => Name::Sender,
-            b"recipient" => Name::Recipient,
-            b"recipient_count" => Name::RecipientCount,
-            b"size" => Name::Size,
-            b"instance" => Name::Instance,
-            b"queue_id" => Name::QueueId,
-            b"client_address" => Name::ClientAddress,
-            b"client_name" => Name::ClientName,
-            b"helo_name" => Name::HeloName,
-            b"sasl_username" => Name::SaslUsername,
-            b"policy_context" => Name::PolicyContext,
-            b"server_address" => Name::ServerAddress,
-            b"server_port" => Name::ServerPort,
+            b"request" => Attribute::Request,
+            b"protocol_state" => Attribute::State,
+            b"sender" => Attribute::Sender,
+            b"recipient" => Attribute::Recipient,
+            b"recipient_count" => Attribute::RecipientCount,
+            b"size" => Attribute::Size,
+            b"instance" => Attribute::Instance,
+            b"queue_id" => Attribute::QueueId,
+            b"client_address" => Attribute::ClientAddress,
+            b"client_name" => Attribute::ClientName,
+            b"helo_name" => Attribute::HeloName,
+            b"sasl_username" => Attribute::SaslUsername,
+            b"policy_context" => Attribute::PolicyContext,
+            b"server_address" => Attribute::ServerAddress,
+            b"server_port" => Attribute::ServerPort,
             _ => return None,
         })
     }
@@ -143,7 +143,7 @@ pub struct Parser {
     /// Up to where that line has been searched for its end.
     searched: usize,
     /// Begin and end of every value seen; (0, 0) is none, for a value always has its name before it.
-    values: [(u32, u32); NAMES],
+    values: [(u32, u32); ATTRIBUTES],
 }
 
 impl Parser {
@@ -182,7 +182,7 @@ impl Parser {
             return Err(Invalid::LongLine);
         }
         let equals = line.iter().position(|b| *b == b'=').ok_or(Invalid::NoEquals)?;
-        if let Some(name) = Name::read(&line[..equals]) {
+        if let Some(name) = Attribute::read(&line[..equals]) {
             let value = &mut self.values[name as usize];
             if *value == (0, 0) {
                 // Both are at most REQUEST_LIMIT.
@@ -193,29 +193,29 @@ impl Parser {
     }
 
     fn request<'a>(&self, bytes: &'a [u8]) -> Result<Request<'a>, Invalid> {
-        let raw = |name: Name| {
+        let raw = |name: Attribute| {
             let (begin, end) = self.values[name as usize];
             &bytes[begin as usize..end as usize]
         };
-        let text = |name: Name| str::from_utf8(raw(name)).unwrap_or(NOT_UTF8);
-        if raw(Name::Request) != b"smtpd_access_policy" {
+        let text = |name: Attribute| str::from_utf8(raw(name)).unwrap_or(NOT_UTF8);
+        if raw(Attribute::Request) != b"smtpd_access_policy" {
             return Err(Invalid::NotPolicy);
         }
         Ok(Request {
-            state: State::read(raw(Name::State)),
-            sender: text(Name::Sender),
-            recipient: text(Name::Recipient),
-            recipient_count: number(raw(Name::RecipientCount)).ok_or(Invalid::RecipientCount)?,
-            size: number(raw(Name::Size)).ok_or(Invalid::Size)?,
-            instance: text(Name::Instance),
-            queue_id: text(Name::QueueId),
-            client_address: text(Name::ClientAddress),
-            client_name: text(Name::ClientName),
-            helo_name: text(Name::HeloName),
-            sasl_username: text(Name::SaslUsername),
-            policy_context: text(Name::PolicyContext),
-            server_address: text(Name::ServerAddress),
-            server_port: text(Name::ServerPort),
+            state: State::read(raw(Attribute::State)),
+            sender: text(Attribute::Sender),
+            recipient: text(Attribute::Recipient),
+            recipient_count: number(raw(Attribute::RecipientCount)).ok_or(Invalid::RecipientCount)?,
+            size: number(raw(Attribute::Size)).ok_or(Invalid::Size)?,
+            instance: text(Attribute::Instance),
+            queue_id: text(Attribute::QueueId),
+            client_address: text(Attribute::ClientAddress),
+            client_name: text(Attribute::ClientName),
+            helo_name: text(Attribute::HeloName),
+            sasl_username: text(Attribute::SaslUsername),
+            policy_context: text(Attribute::PolicyContext),
+            server_address: text(Attribute::ServerAddress),
+            server_port: text(Attribute::ServerPort),
         })
     }
 }

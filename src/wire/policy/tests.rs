@@ -26,8 +26,8 @@ fn request() -> Request<'static> {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Option<(Request<'_>, usize)>, Invalid> {
-    Parser::default().parse(bytes)
+fn parse(bytes: &(impl AsRef<[u8]> + ?Sized)) -> Result<Option<(Request<'_>, usize)>, Invalid> {
+    Parser::default().parse(bytes.as_ref())
 }
 
 fn policy(lines: &str) -> Vec<u8> {
@@ -61,10 +61,8 @@ fn a_value_may_hold_equals_signs() {
 
 #[test]
 fn a_recipient_that_is_not_utf8_is_neither_empty_nor_known() {
-    let mut bytes = b"request=smtpd_access_policy\nrecipient=dav\xe9@example.org\n\n".to_vec();
-    assert_eq!(parse(&bytes).unwrap().unwrap().0.recipient, NOT_UTF8);
-    bytes.truncate(10);
-    assert_eq!(parse(&bytes), Ok(None));
+    let bytes = b"request=smtpd_access_policy\nrecipient=dav\xe9@example.org\n\n";
+    assert_eq!(parse(bytes).unwrap().unwrap().0.recipient, NOT_UTF8);
 }
 
 #[test]
