@@ -3,8 +3,12 @@
 //! ```text
 //! lock             held exclusively while the ledger is open
 //! format           written last at creation: from then on a folder without data is a damaged one
+//! reached          how many groups of batches were in the ledger when somebody last looked
 //! db, conf, blobs  the engine's
 //! ```
+//!
+//! The engine takes data that it cannot read for the end of its log and goes on from there, without a word.
+//! The number in `reached` tells such a loss from a crash, which takes nothing that was ever in there.
 
 use std::any::Any;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -18,10 +22,10 @@ use sled::Db;
 
 use super::SledOptions;
 use super::keys::Keys;
-use super::rows::{self, Fault};
+use super::rows::{self, Fault, State};
 use super::stage::Keyed;
+use crate::ledger::LedgerError;
 use crate::ledger::atomic::{folder_of, write_whole};
-use crate::ledger::{LedgerError, Revision};
 
 /// The folder of a ledger. Nobody else opens it while this lives.
 pub struct Folder {
@@ -34,7 +38,7 @@ pub struct Opened {
     pub folder: Folder,
     pub db: Db,
     pub keys: Keys,
-    pub floor: Revision,
+    pub state: State,
 }
 
 pub fn open(path: &Path, options: &SledOptions) -> Result<Opened, LedgerError> {
@@ -48,15 +52,17 @@ pub fn open(path: &Path, options: &SledOptions) -> Result<Opened, LedgerError> {
     let complete = folder.is_complete()?;
     let db = folder.engine()?;
     folder.check(&db, complete)?;
-    let floor = folder.read(&db, rows::FLOOR_ROW)?.map(|row| rows::read_number(&row)).transpose();
-    let floor = floor.map_err(|fault| folder.fault(fault))?.unwrap_or(0);
+    let state = folder.read(&db, rows::STATE_ROW)?.map(|row| rows::read_state(&row)).transpose();
+    let state = state.map_err(|fault| folder.fault(fault))?.unwrap_or_default();
+    folder.compare(state.groups)?;
     let mut keys = Keys::new(options.keys_kept);
     for row in db.scan_prefix(rows::KEYS) {
         let (row, value) = row.map_err(|error| folder.damaged(error.to_string()))?;
         let key = rows::read_key(&row, &value).map_err(|fault| folder.fault(fault))?;
         keys.take_in(Keyed { added: vec![key], dropped: Vec::new() });
     }
-    Ok(Opened { folder, db, keys, floor })
+    folder.note(state.groups)?;
+    Ok(Opened { folder, db, keys, state })
 }
 
 impl Folder {
@@ -132,6 +138,26 @@ impl Folder {
             write_whole(&self.path.join("format"), |file| file.write_all(format.as_bytes()))
         };
         created().map_err(|error| LedgerError::Write(format!("{}: {error}", self.shown())))
+    }
+
+    /// Notes how many groups of batches are in the ledger for good.
+    pub fn note(&self, groups: u64) -> Result<(), LedgerError> {
+        write_whole(&self.path.join("reached"), |file| file.write_all(format!("{groups}\n").as_bytes()))
+            .map_err(|error| LedgerError::Write(format!("{}: {error}", self.shown())))
+    }
+
+    /// Refuses a ledger that has lost what was in it before.
+    fn compare(&self, groups: u64) -> Result<(), LedgerError> {
+        let noted = match fs::read_to_string(self.path.join("reached")) {
+            Ok(noted) => noted,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(unreadable(&self.path, &error)),
+        };
+        match noted.trim_end().parse::<u64>() {
+            Ok(reached) if groups >= reached => Ok(()),
+            Ok(reached) => Err(self.damaged(format!("it ends at write {groups}, but had reached {reached}"))),
+            Err(_) => Err(self.damaged(format!("its file reached says {:?}", noted.trim_end()))),
+        }
     }
 
     fn read(&self, db: &Db, row: &[u8]) -> Result<Option<sled::IVec>, LedgerError> {

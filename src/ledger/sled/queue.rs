@@ -123,7 +123,7 @@ mod tests {
     fn groups_are_bounded_and_keep_the_order() {
         let queue = Queue::default();
         for ops in [200, 300, 1, 900, 3] {
-            drop(queue.submit(put(1).repeat(ops)));
+            drop(queue.submit(vec![put(1).remove(0); ops]));
         }
         queue.close();
         let sizes = |group: Vec<Job>| group.iter().map(|job| job.batch.len()).collect::<Vec<_>>();

@@ -2,7 +2,8 @@
 //! written in.
 //!
 //! ```text
-//! m<name>                     format, floor
+//! mformat                     format
+//! mstate                      the highest revision forgotten and the number of groups written, u64 LE each
 //! a<account>                  head of a record
 //! s<shelf: u8><key>           head of a value
 //! p<index: u32 BE><head key>  part of a record or value too long for its head
@@ -19,7 +20,7 @@
 //! The payload of a record is postcard's encoding of [`Record`]. It follows from the order of the fields
 //! of the types in it, so a change of those is a new format; a fixture in the tests notices.
 
-use crate::ledger::{Record, Shelf};
+use crate::ledger::{Record, Revision, Shelf};
 
 /// The format that this release writes. It reads all from 1 to this.
 pub const FORMAT: u8 = 1;
@@ -31,7 +32,7 @@ const WHOLE: u8 = 0;
 const PARTED: u8 = 1;
 
 pub const FORMAT_ROW: &[u8] = b"mformat";
-pub const FLOOR_ROW: &[u8] = b"mfloor";
+pub const STATE_ROW: &[u8] = b"mstate";
 pub const ACCOUNTS: &[u8] = b"a";
 pub const KEYS: &[u8] = b"k";
 
@@ -112,13 +113,23 @@ pub fn read_record(payload: &[u8]) -> Result<Record, Fault> {
     }
 }
 
-pub fn write_number(number: u64) -> Vec<u8> {
-    [&[FORMAT], &number.to_le_bytes()[..]].concat()
+/// What a ledger knows of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The highest revision that a forgotten account had.
+    pub floor: Revision,
+    /// How many groups of batches were ever written.
+    pub groups: u64,
 }
 
-pub fn read_number(row: &[u8]) -> Result<u64, Fault> {
-    let number = body(row)?.try_into().map_err(|_| Fault::Unreadable("a number of a wrong length".into()))?;
-    Ok(u64::from_le_bytes(number))
+pub fn write_state(state: State) -> Vec<u8> {
+    [&[FORMAT], &state.floor.to_le_bytes()[..], &state.groups.to_le_bytes()].concat()
+}
+
+pub fn read_state(row: &[u8]) -> Result<State, Fault> {
+    let numbers: [u8; 16] = body(row)?.try_into().map_err(|_| Fault::Unreadable("a state of a wrong length".into()))?;
+    let both = u128::from_le_bytes(numbers);
+    Ok(State { floor: both as u64, groups: (both >> 64) as u64 })
 }
 
 pub fn write_key(key: u128) -> Vec<u8> {
@@ -171,9 +182,15 @@ mod tests {
     }
 
     #[test]
+    fn a_state_comes_back() {
+        let state = State { floor: 3, groups: u64::MAX - 7 };
+        assert_eq!(read_state(&write_state(state)), Ok(state));
+    }
+
+    #[test]
     fn what_a_later_release_wrote_is_told_from_what_is_broken() {
         assert_eq!(read_head(&[FORMAT + 1, 0]), Err(Fault::TooNew(FORMAT + 1)));
-        assert_eq!(read_number(&[FORMAT + 4]), Err(Fault::TooNew(FORMAT + 4)));
+        assert_eq!(read_state(&[FORMAT + 4]), Err(Fault::TooNew(FORMAT + 4)));
         for broken in [&[][..], &[0], &[FORMAT], &[FORMAT, 9], &[FORMAT, PARTED, 1]] {
             assert!(matches!(read_head(broken), Err(Fault::Unreadable(_))), "{broken:?}");
         }

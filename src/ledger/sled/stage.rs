@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sled::IVec;
 
 use super::keys::Keys;
-use super::rows::{self, Head};
+use super::rows::{self, Head, State};
 use super::view::{Held, View};
 use crate::ledger::{Batch, LedgerError, Op, Outcome, Record, Revision, Shelf, beyond_limits};
 
@@ -16,7 +16,7 @@ pub struct Group<'a> {
     values: BTreeMap<(Shelf, Box<[u8]>), Option<Vec<u8>>>,
     fresh: Vec<u128>,
     fresh_set: HashSet<u128>,
-    floor: Revision,
+    state: State,
 }
 
 struct Staged {
@@ -32,7 +32,7 @@ pub struct Changes {
     pub new: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     pub old: Held,
     pub keys: Keyed,
-    pub floor: Revision,
+    pub state: State,
     /// No account that the group changed is at a higher revision.
     pub highest: Revision,
 }
@@ -45,7 +45,7 @@ pub struct Keyed {
 }
 
 impl<'a> Group<'a> {
-    pub fn new(view: &'a View, keys: &'a Keys, floor: Revision) -> Group<'a> {
+    pub fn new(view: &'a View, keys: &'a Keys, state: State) -> Group<'a> {
         Group {
             view,
             keys,
@@ -53,7 +53,7 @@ impl<'a> Group<'a> {
             values: BTreeMap::new(),
             fresh: Vec::new(),
             fresh_set: HashSet::new(),
-            floor,
+            state,
         }
     }
 
@@ -96,7 +96,7 @@ impl<'a> Group<'a> {
         if !batch.iter().any(|op| matches!(op, Op::Measured { .. })) {
             return None;
         }
-        let mut floor = self.floor;
+        let mut floor = self.state.floor;
         let mut reached: HashMap<&str, Option<Revision>> = HashMap::new();
         for op in batch {
             let Some(account) = account_of(op) else { continue };
@@ -121,7 +121,7 @@ impl<'a> Group<'a> {
     }
 
     fn apply(&mut self, op: Op) {
-        let floor = self.floor;
+        let floor = self.state.floor;
         match op {
             Op::Deltas { account, deltas, .. } => {
                 let Some(slot) = self.slot(&account) else { return };
@@ -147,7 +147,7 @@ impl<'a> Group<'a> {
             }
             Op::Forget { account } => {
                 let Some(gone) = self.slot(&account).and_then(Option::take) else { return };
-                self.floor = floor.max(gone.revision);
+                self.state.floor = floor.max(gone.revision);
             }
             Op::Put { shelf, key, value } => drop(self.values.insert((shelf, key), Some(value))),
             Op::Remove { shelf, key } => drop(self.values.insert((shelf, key), None)),
@@ -162,9 +162,9 @@ impl<'a> Group<'a> {
     }
 
     /// Everything as rows, beside the rows as they are.
-    pub fn changes(self, stored_floor: Revision) -> Result<Changes, LedgerError> {
-        let Group { view, keys, accounts, values, fresh, floor, .. } = self;
-        let mut changes = Changes { floor, highest: floor, ..Changes::default() };
+    pub fn changes(self) -> Result<Changes, LedgerError> {
+        let Group { view, keys, accounts, values, fresh, state, .. } = self;
+        let mut changes = Changes { state, highest: state.floor, ..Changes::default() };
         for (account, staged) in accounts {
             if !staged.changed {
                 continue;
@@ -188,9 +188,10 @@ impl<'a> Group<'a> {
             changes.old.insert(row.clone(), view.row(&row)?);
             changes.new.insert(row, None);
         }
-        if floor != stored_floor {
-            changes.new.insert(rows::FLOOR_ROW.into(), Some(rows::write_number(floor)));
-            changes.old.insert(rows::FLOOR_ROW.into(), view.row(rows::FLOOR_ROW)?);
+        if !changes.new.is_empty() {
+            changes.state.groups = state.groups.saturating_add(1);
+            changes.new.insert(rows::STATE_ROW.into(), Some(rows::write_state(changes.state)));
+            changes.old.insert(rows::STATE_ROW.into(), view.row(rows::STATE_ROW)?);
         }
         Ok(changes)
     }

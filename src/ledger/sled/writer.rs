@@ -30,13 +30,16 @@ use sled::Db;
 use super::keys::Keys;
 use super::open::{Folder, Opened, said};
 use super::queue::{Job, Queue};
-use super::rows;
+use super::rows::{self, State};
 use super::stage::{Changes, Group};
 use super::view::{Held, View};
-use crate::ledger::{self, LedgerError, Revision};
+use crate::ledger::{self, LedgerError};
 
 /// How often a full disk is tried again: opening the engine reads its log.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often the folder is told how far the ledger has got: see `open.rs`.
+const NOTE: Duration = Duration::from_secs(60);
 
 pub struct Shared {
     pub queue: Queue,
@@ -51,7 +54,9 @@ pub struct Writer {
     folder: Folder,
     /// The engine's file, opened a second time for the sync that the engine leaves out.
     data: File,
-    floor: Revision,
+    state: State,
+    /// When the folder was last told how far the ledger has got.
+    noted: Instant,
     health: Health,
 }
 
@@ -68,7 +73,7 @@ enum Health {
 
 impl Writer {
     pub fn new(opened: Opened) -> Result<(Writer, Arc<Shared>), LedgerError> {
-        let Opened { folder, db, keys, floor } = opened;
+        let Opened { folder, db, keys, state } = opened;
         let data = folder.data().map_err(|error| LedgerError::Read(format!("{}: {error}", folder.shown())))?;
         let view = View { db: Some(db), held: Held::new(), path: folder.shown() };
         let shared = Arc::new(Shared {
@@ -77,7 +82,8 @@ impl Writer {
             keys: RwLock::new(keys),
             health: Mutex::default(),
         });
-        Ok((Writer { shared: shared.clone(), folder, data, floor, health: Health::Fine }, shared))
+        let noted = Instant::now();
+        Ok((Writer { shared: shared.clone(), folder, data, state, noted, health: Health::Fine }, shared))
     }
 
     /// Writes until the queue is closed and empty.
@@ -88,7 +94,7 @@ impl Writer {
         }
         shared.view.write().db = None;
         match self.health {
-            Health::Fine => Ok(()),
+            Health::Fine => self.folder.note(self.state.groups),
             Health::Full { why, .. } | Health::Failed(why) => Err(LedgerError::Write(why)),
         }
     }
@@ -104,9 +110,9 @@ impl Writer {
         let (answers, changes) = {
             let view = self.shared.view.read();
             let keys = self.shared.keys.read();
-            let mut group = Group::new(&view, &keys, self.floor);
+            let mut group = Group::new(&view, &keys, self.state);
             let answers: Vec<_> = jobs.iter_mut().map(|job| group.add(std::mem::take(&mut job.batch))).collect();
-            (answers, group.changes(self.floor))
+            (answers, group.changes())
         };
         let stored = changes.and_then(|changes| self.store(changes));
         self.count(batches, operations, stored.as_ref().err().map(ToString::to_string).as_deref());
@@ -126,7 +132,7 @@ impl Writer {
     }
 
     fn store(&mut self, changes: Changes) -> Result<(), LedgerError> {
-        let Changes { new, old, keys, floor, highest } = changes;
+        let Changes { new, old, keys, state, highest } = changes;
         if new.is_empty() {
             return Ok(());
         }
@@ -140,12 +146,17 @@ impl Writer {
             Ok(()) => {
                 self.shared.view.write().held.clear();
                 self.shared.keys.write().take_in(keys);
-                self.floor = floor;
+                self.state = state;
+                if self.noted.elapsed() >= NOTE {
+                    self.noted = Instant::now();
+                    // What was written is durable without the note, which a later one makes good.
+                    let _ = self.folder.note(state.groups);
+                }
                 Ok(())
             }
             Err(failure) => {
                 // Revisions that a reader may have been told of must not come back as others.
-                self.floor = self.floor.max(highest);
+                self.state.floor = self.state.floor.max(highest);
                 Err(self.fail(failure))
             }
         }
@@ -190,9 +201,9 @@ impl Writer {
         let db = self.folder.engine().map_err(|error| Failure::Full(error.to_string()))?;
         let mut view = self.shared.view.write();
         view.db = Some(db.clone());
-        let floor = (rows::FLOOR_ROW.to_vec(), Some(rows::write_number(self.floor)));
+        let state = (rows::STATE_ROW.to_vec(), Some(rows::write_state(self.state)));
         let held = view.held.iter().map(|(row, old)| (row.clone(), old.as_ref().map(|old| old.to_vec())));
-        let back: Vec<_> = held.filter(|(row, _)| row != rows::FLOOR_ROW).chain([floor]).collect();
+        let back: Vec<_> = held.filter(|(row, _)| row != rows::STATE_ROW).chain([state]).collect();
         drop(view);
         durable(&db, back.into_iter(), &self.data)?;
         self.shared.view.write().held.clear();
@@ -230,4 +241,38 @@ fn durable(db: &Db, rows: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>, data
     let written = catch_unwind(AssertUnwindSafe(|| db.apply_batch(batch).and_then(|()| db.flush())));
     written.map_err(|panic| Failure::Lasting(said(&*panic)))??;
     data.sync_data().map_err(|error| Failure::Lasting(format!("the disk did not take the data: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::sled::{SledOptions, open};
+    use crate::ledger::{Batch, Op, Shelf};
+
+    fn put(value: &str) -> Batch {
+        vec![Op::Put { shelf: Shelf::Jobs, key: b"k"[..].into(), value: value.into() }]
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_acknowledged_and_nothing_of_it_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, shared) = Writer::new(open::open(folder.path(), &SledOptions::default()).unwrap()).unwrap();
+        let submit = |writer: &mut Writer, value| {
+            let receipt = shared.queue.submit(put(value));
+            shared.queue.next_group().into_iter().for_each(|group| writer.write(group));
+            receipt.wait()
+        };
+        let seen = || shared.view.read().payload(&rows::shelf_row(Shelf::Jobs, b"k")).unwrap();
+        submit(&mut writer, "stored").unwrap();
+        // A device that cannot be synced: the engine writes, and the sync fails.
+        let disk = std::mem::replace(&mut writer.data, File::open("/dev/null").unwrap());
+        let failed = submit(&mut writer, "lost").unwrap_err().to_string();
+        assert!(failed.contains("until mailquotad is started again"), "{failed}");
+        assert_eq!(seen().as_deref(), Some(&b"stored"[..]));
+        writer.data = disk;
+        assert_eq!(submit(&mut writer, "later").unwrap_err().to_string(), failed);
+        assert_eq!(seen().as_deref(), Some(&b"stored"[..]));
+        shared.queue.close();
+        assert_eq!(writer.run().unwrap_err().to_string(), failed);
+    }
 }

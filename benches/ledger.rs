@@ -1,0 +1,131 @@
+//! Durable updates a second: through the whole engine, and by a bare sled loop that syncs by the same rule and
+//! in groups of the same size. The two take turns in one run, so that a busy machine slows both alike.
+//!
+//! `cargo bench --bench ledger`. The goal is at least 0.8 of the bare loop.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use mailquotad::ledger::{Ledger, Op, Receipt, Record, SledLedger};
+use mailquotad::quota::{CellKey, Delta, Usage};
+
+const ACCOUNTS: u64 = 100_000;
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_millis(1500);
+
+/// Submitting threads, and batches of one update that each has under way.
+const LOADS: [(u64, usize); 5] = [(1, 1), (8, 1), (64, 1), (1, 100), (8, 100)];
+
+fn account(number: u64) -> String {
+    // Far apart in the tree, as accounts that get mail are.
+    format!("user{:06}@example.org", number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % ACCOUNTS)
+}
+
+fn update(number: u64) -> Op {
+    let deltas = vec![(CellKey::new("INBOX", None), Delta { bytes: 4711, messages: 1 })];
+    Op::Deltas { account: account(number).into(), deltas, key: None }
+}
+
+fn fill(ledger: &SledLedger) {
+    let numbers: Vec<u64> = (0..ACCOUNTS).collect();
+    for some in numbers.chunks(500) {
+        let restore = |number: &u64| {
+            let cells = [(CellKey::new("INBOX", None), Usage::new(1 << 20, 100))].into_iter().collect();
+            let record = Record { revision: 1, cells, ..Record::default() };
+            Op::Restore { account: format!("user{number:06}@example.org").into(), record }
+        };
+        ledger.submit(some.iter().map(restore).collect()).wait().expect("durable");
+    }
+}
+
+/// Updates a second, and how many were written together.
+fn through_the_engine(path: &Path, threads: u64, under_way: usize) -> f64 {
+    let ledger = SledLedger::open(path).expect("the ledger opens");
+    let done = AtomicU64::new(0);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (ledger, done) = (&ledger, &done);
+            scope.spawn(move || {
+                let mut receipts: VecDeque<Receipt> = VecDeque::new();
+                for number in (thread..).step_by(threads as usize) {
+                    if began.elapsed() >= ROUND {
+                        break;
+                    }
+                    receipts.push_back(ledger.submit(vec![update(number)]));
+                    if receipts.len() >= under_way {
+                        receipts.pop_front().map(|receipt| receipt.wait().expect("durable"));
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                let rest = receipts.len() as u64;
+                receipts.into_iter().for_each(|receipt| drop(receipt.wait().expect("durable")));
+                done.fetch_add(rest, Ordering::Relaxed);
+            });
+        }
+    });
+    let rate = done.into_inner() as f64 / began.elapsed().as_secs_f64();
+    ledger.close().expect("all is written");
+    rate
+}
+
+/// Reads, changes and writes as little as an update can: two numbers under the same name.
+fn bare_loop(path: &Path, group: u64) -> f64 {
+    let db = sled::Config::new().path(path).cache_capacity(128 << 20).flush_every_ms(None).open().expect("sled");
+    let data = File::open(path.join("db")).expect("its file");
+    let began = Instant::now();
+    let mut number = 0;
+    while began.elapsed() < ROUND {
+        let mut batch = sled::Batch::default();
+        for _ in 0..group {
+            let name = account(number);
+            let old = db.get(&name).expect("readable").unwrap_or_default();
+            let mut value = [0; 32];
+            value[..old.len()].copy_from_slice(&old);
+            value[0] = value[0].wrapping_add(1);
+            batch.insert(name.as_bytes(), &value);
+            number += 1;
+        }
+        db.apply_batch(batch).expect("written");
+        db.flush().expect("written");
+        data.sync_data().expect("synced");
+    }
+    number as f64 / began.elapsed().as_secs_f64()
+}
+
+fn fill_bare(path: &Path) {
+    let db = sled::open(path).expect("sled");
+    let numbers: Vec<u64> = (0..ACCOUNTS).collect();
+    for some in numbers.chunks(500) {
+        let mut batch = sled::Batch::default();
+        some.iter().for_each(|number| batch.insert(format!("user{number:06}@example.org").as_bytes(), &[7; 32]));
+        db.apply_batch(batch).expect("written");
+    }
+    db.flush().expect("written");
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn main() {
+    let folder = tempfile::tempdir_in(".").expect("a folder on a disk");
+    let (engine, bare) = (folder.path().join("ledger"), folder.path().join("bare"));
+    fill(&SledLedger::open(&engine).expect("the ledger opens"));
+    fill_bare(&bare);
+    println!("threads  under way  engine/s  bare loop/s  ratio  (medians of {ROUNDS}, {ACCOUNTS} accounts)");
+    for (threads, under_way) in LOADS {
+        let group = (threads * under_way as u64).min(500);
+        let mut figures = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            figures.0.push(through_the_engine(&engine, threads, under_way));
+            figures.1.push(bare_loop(&bare, group));
+        }
+        let (ours, theirs) = (median(figures.0), median(figures.1));
+        println!("{threads:7} {under_way:10} {ours:9.0} {theirs:12.0} {:6.2}", ours / theirs);
+    }
+}
