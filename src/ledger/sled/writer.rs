@@ -247,21 +247,55 @@ fn durable(db: &Db, rows: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>, data
 mod tests {
     use super::*;
     use crate::ledger::sled::{SledOptions, open};
-    use crate::ledger::{Batch, Op, Shelf};
+    use crate::ledger::{Batch, Op, Outcome, Shelf};
 
     fn put(value: &str) -> Batch {
         vec![Op::Put { shelf: Shelf::Jobs, key: b"k"[..].into(), value: value.into() }]
+    }
+
+    fn add(account: &str, key: u128) -> Op {
+        Op::Deltas { account: account.into(), deltas: Vec::new(), key: Some(key) }
+    }
+
+    fn write(writer: &mut Writer, batch: Batch) -> Result<Outcome, LedgerError> {
+        let shared = writer.shared.clone();
+        let receipt = shared.queue.submit(batch);
+        shared.queue.next_group().into_iter().for_each(|group| writer.write(group));
+        receipt.wait()
+    }
+
+    #[test]
+    fn what_a_full_disk_left_half_done_is_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, shared) = Writer::new(open::open(folder.path(), &SledOptions::default()).unwrap()).unwrap();
+        write(&mut writer, put("stored")).unwrap();
+        write(&mut writer, vec![add("ada", 9)]).unwrap();
+        // The group gets into the engine and its file, and only then a write fails.
+        let disk = std::mem::replace(&mut writer.data, File::open("/dev/null").unwrap());
+        let both = [put(&"lost".repeat(3000)), vec![Op::Forget { account: "ada".into() }, add("new", 10)]].concat();
+        write(&mut writer, both).unwrap_err();
+        writer.data = disk;
+        writer.health = Health::Full { why: "full".into(), again: Instant::now() };
+        assert_eq!(write(&mut writer, vec![add("later", 10)]).unwrap(), Outcome::Applied);
+        shared.queue.close();
+        writer.run().unwrap();
+
+        let again = open::open(folder.path(), &SledOptions::default()).unwrap();
+        let rows: Vec<String> = again.db.iter().keys().map(|row| row.unwrap().escape_ascii().to_string()).collect();
+        let key_row = |n| format!(r"k\x00\x00\x00\x00\x00\x00\x00\x0{n}");
+        assert_eq!(rows, ["aada", "alater", &key_row(0), &key_row(1), "mformat", "mstate", r"s\x04k"]);
+        let (_, shared) = Writer::new(again).unwrap();
+        let view = shared.view.read();
+        assert_eq!(view.payload(&rows::shelf_row(Shelf::Jobs, b"k")).unwrap().as_deref(), Some(&b"stored"[..]));
+        // The group that failed would have had "new" at 2, above the forgotten 1.
+        assert_eq!(view.record("later").unwrap().map(|record| record.revision), Some(3));
     }
 
     #[test]
     fn after_a_failed_sync_nothing_is_acknowledged_and_nothing_of_it_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let (mut writer, shared) = Writer::new(open::open(folder.path(), &SledOptions::default()).unwrap()).unwrap();
-        let submit = |writer: &mut Writer, value| {
-            let receipt = shared.queue.submit(put(value));
-            shared.queue.next_group().into_iter().for_each(|group| writer.write(group));
-            receipt.wait()
-        };
+        let submit = |writer: &mut Writer, value| write(writer, put(value));
         let seen = || shared.view.read().payload(&rows::shelf_row(Shelf::Jobs, b"k")).unwrap();
         submit(&mut writer, "stored").unwrap();
         // A device that cannot be synced: the engine writes, and the sync fails.
