@@ -35,7 +35,7 @@ pub struct Accounting {
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
     pub timers: Timers,
-    /// Told whenever a wish to write a status has been stored.
+    /// Told whenever a wish to write a status has been handed to the ledger.
     pub wishes: tokio::sync::Notify,
     /// How many accounts and domains stand where.
     pub accounts_at: Tally,
@@ -205,7 +205,15 @@ impl Accounting {
     }
 
     fn submit(&self, batch: Batch) -> Receipt {
-        if batch.is_empty() { Receipt::ready(Outcome::Applied) } else { self.ledger.submit(batch) }
+        if batch.is_empty() {
+            return Receipt::ready(Outcome::Applied);
+        }
+        let wishes = batch.iter().any(|op| matches!(op, Op::Put { shelf: Shelf::Outbox, .. }));
+        let receipt = self.ledger.submit(batch);
+        if wishes {
+            self.wishes.notify_one();
+        }
+        receipt
     }
 
     fn advance(&self, account: &Arc<Account>, seat: &mut Seat, now: Moment, batch: &mut Batch) {
@@ -241,7 +249,7 @@ impl Accounting {
         let wanted = wanted(seat.mail_status, risen, &settings);
         if wanted != seat.wished {
             seat.wished = wanted;
-            self.wish(&Subject::Account(account.address.clone()), wish_of(seat), batch);
+            Self::wish(&Subject::Account(account.address.clone()), wish_of(seat), batch);
         }
     }
 
@@ -268,7 +276,7 @@ impl Accounting {
         let wanted = wanted(state.mail_status, level, &settings);
         if wanted != state.wished && state.entry.is_some() {
             state.wished = wanted;
-            self.wish(&Subject::Domain(domain.name.clone()), wish_of_domain(state), batch);
+            Self::wish(&Subject::Domain(domain.name.clone()), wish_of_domain(state), batch);
         }
     }
 
@@ -281,12 +289,9 @@ impl Accounting {
     }
 
     /// Stores, changes or drops the wish to write a status, together with what it follows from.
-    fn wish(&self, subject: &Subject, wish: Option<Wish>, batch: &mut Batch) {
+    fn wish(subject: &Subject, wish: Option<Wish>, batch: &mut Batch) {
         match wish {
-            Some(wish) => {
-                batch.push(outbox::put(subject, &wish));
-                self.wishes.notify_one();
-            }
+            Some(wish) => batch.push(outbox::put(subject, &wish)),
             None => batch.push(outbox::remove(subject)),
         }
     }

@@ -91,7 +91,9 @@ async fn work(
     pause: Duration,
     stop: &CancellationToken,
 ) -> usize {
-    let subjects = match pending(accounting) {
+    // What is not durable yet cannot be read: an empty batch comes back when all before it is.
+    let stored = accounting.ledger.submit(Batch::new()).durable().await;
+    let subjects = match stored.and_then(|_| pending(accounting)) {
         Ok(subjects) => subjects,
         Err(error) => {
             events::ledger_failed(&error);
