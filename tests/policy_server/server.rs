@@ -36,7 +36,7 @@ impl Answer for Accounts {
             _ => return,
         };
         let limit = Limit { bytes: Some(1000), messages: None };
-        let roots = [Filling { limit, used: Usage::new(used, 1), reserved: Usage::ZERO, standing }];
+        let roots = [Filling { limit, used: Usage::new(used, 1), standing, ..Filling::default() }];
         let recipient = Recipient::Account { statuses: Statuses::default(), standing, domain: None, roots: &roots };
         let verdict = decide(request.size, &recipient, &policy, now, &mut Untold);
         match (verdict.action, verdict.reason) {
