@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use mailquotad::service::listener::{self, Ended, Limits, Threads};
@@ -47,7 +47,8 @@ fn running_out_of_file_descriptors_passes() {
     let bound = Bound::bind(&"127.0.0.1:0".parse().unwrap(), Access::default()).unwrap();
     let at = bound.endpoint().clone();
     let stop = CancellationToken::new();
-    let session = PolicySession { answer: Dunno, pace: Pace { idle: long, request: long } };
+    let pace = Pace { idle: long, request: long };
+    let session = PolicySession { answer: Dunno, pace, metrics: Arc::default() };
     let limits = Limits { connections: 10, drain: long };
     let running = runtime.spawn(listener::run(vec![bound], limits, Threads::new("policy", session), stop.clone()));
     ask(&Stream::connect(&at).unwrap());
@@ -59,10 +60,10 @@ fn running_out_of_file_descriptors_passes() {
     held.pop();
     let client = Stream::connect(&at).unwrap();
     let log = LOG.lock().unwrap();
-    let unseen = |log: &mut String| !log.contains("accept_failed");
+    let unseen = |log: &mut String| !log.contains("accept-failed");
     let (log, waited) = MORE.wait_timeout_while(log, Duration::from_secs(20), unseen).unwrap();
     assert!(!waited.timed_out(), "{log}");
-    assert!(log.contains(&format!("socket={at} error=Too many open files")), "{log}");
+    assert!(log.contains("service=\"policy\" why=Too many open files"), "{log}");
     drop(log);
 
     drop(held);

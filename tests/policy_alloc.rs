@@ -74,7 +74,8 @@ fn a_request_allocates_nothing() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let witness = Arc::new(Witness::default());
     let long = Duration::from_secs(600);
-    let session = PolicySession { answer: Arc::clone(&witness), pace: Pace { idle: long, request: long } };
+    let pace = Pace { idle: long, request: long };
+    let session = PolicySession { answer: Arc::clone(&witness), pace, metrics: Arc::default() };
     let bound = Bound::bind(&"127.0.0.1:0".parse().unwrap(), Access::default()).unwrap();
     let client = Stream::connect(bound.endpoint()).unwrap();
     let stop = CancellationToken::new();

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mailquotad::service::listener::{self, Limits, Threads};
@@ -53,7 +54,7 @@ impl Contender {
         let unix = Bound::bind(&Endpoint::Unix(folder.join(format!("{name}.sock"))), Access::default())?;
         let contender = Contender { name, tcp: tcp.endpoint().clone(), unix: unix.endpoint().clone() };
         let pace = Pace { idle: Duration::from_secs(600), request: Duration::from_secs(30) };
-        let host = Threads::new("policy", PolicySession { answer, pace });
+        let host = Threads::new("policy", PolicySession { answer, pace, metrics: Arc::default() });
         let limits = Limits { connections: 500, drain: Duration::from_secs(5) };
         runtime.spawn(listener::run(vec![tcp, unix], limits, host, CancellationToken::new()));
         Ok(contender)

@@ -50,7 +50,8 @@ pub async fn run(file: &Path, config: Config, ready: impl AsyncFnOnce(&Api)) -> 
     // Answers are given from here on, from what the ledger and the directory have told so far.
     let answering = stop.child_token();
     let pace = Pace { idle: config.policy.idle_timeout, request: config.policy.request_timeout };
-    let session = PolicySession { answer: house.api.admission.clone(), pace };
+    let metrics = house.api.accounting.metrics.clone();
+    let session = PolicySession { answer: house.api.admission.clone(), pace, metrics };
     let connections = u32::try_from(config.policy.max_connections).unwrap_or(u32::MAX);
     let limits = Limits { connections, drain: DRAIN };
     for (service, sockets) in [("policy", &policy), ("api", &private), ("api", &public)] {

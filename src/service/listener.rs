@@ -25,7 +25,7 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::socket::{Bound, Listener, Peer, Process, Stream};
-use crate::wire::endpoint::Endpoint;
+use crate::telemetry::events;
 
 /// How long the loop rests after an error: what it ran out of needs time to come back.
 const REST: Duration = Duration::from_millis(100);
@@ -58,6 +58,8 @@ pub type Seat = OwnedSemaphorePermit;
 
 /// Where sessions live.
 pub trait Host: Send + Sync + 'static {
+    /// What is served, as the log calls it.
+    fn service(&self) -> &str;
     /// Begins a session, which holds `seat` until it has ended.
     fn begin(&self, stream: Accepted, peer: Peer, seat: Seat) -> io::Result<()>;
     /// Asks every session to end after the request in hand.
@@ -74,11 +76,12 @@ pub async fn run(sockets: Vec<Bound>, limits: Limits, host: impl Host, stop: Can
     let mut loops = JoinSet::new();
     for socket in sockets {
         let acceptor = Acceptor::new(socket)?;
-        loops.spawn(accept(acceptor, Arc::clone(&seats), Arc::clone(&host), stop.clone()));
+        let seats = Seats { free: Arc::clone(&seats), connections: limits.connections };
+        loops.spawn(accept(acceptor, seats, Arc::clone(&host), stop.clone()));
     }
     while let Some(ended) = loops.join_next().await {
         if let Err(error) = ended {
-            tracing::error!(event = "accept_loop_died", error = %error);
+            events::accept_loop_died(host.service(), &error);
         }
     }
     stop.cancelled().await;
@@ -91,16 +94,16 @@ pub async fn run(sockets: Vec<Bound>, limits: Limits, host: impl Host, stop: Can
     Ok(Ended::Cut)
 }
 
-async fn accept(acceptor: Acceptor, seats: Arc<Semaphore>, host: Arc<impl Host>, stop: CancellationToken) {
+async fn accept(acceptor: Acceptor, seats: Seats, host: Arc<impl Host>, stop: CancellationToken) {
     let accept = async {
         loop {
-            let seat = seat(&seats, &acceptor.at).await;
+            let seat = seats.take(host.service()).await;
             let begun = match acceptor.accept().await {
                 Ok((stream, peer)) => host.begin(stream, peer, seat),
                 Err(error) => Err(error),
             };
             if let Err(error) = begun {
-                tracing::warn!(event = "accept_failed", socket = %acceptor.at, error = %error);
+                events::accept_failed(host.service(), &error);
                 tokio::time::sleep(REST).await;
             }
         }
@@ -111,21 +114,27 @@ async fn accept(acceptor: Acceptor, seats: Arc<Semaphore>, host: Arc<impl Host>,
     }
 }
 
-async fn seat(seats: &Arc<Semaphore>, at: &Endpoint) -> Seat {
-    if let Ok(seat) = Arc::clone(seats).try_acquire_owned() {
-        return seat;
-    }
-    tracing::warn!(event = "connections_full", socket = %at);
-    match Arc::clone(seats).acquire_owned().await {
-        Ok(seat) => seat,
-        // Nobody closes the semaphore; if somebody did, there would be no more seats.
-        Err(_) => std::future::pending().await,
+struct Seats {
+    free: Arc<Semaphore>,
+    connections: u32,
+}
+
+impl Seats {
+    async fn take(&self, service: &str) -> Seat {
+        if let Ok(seat) = Arc::clone(&self.free).try_acquire_owned() {
+            return seat;
+        }
+        events::crowded(service, self.connections as usize);
+        match Arc::clone(&self.free).acquire_owned().await {
+            Ok(seat) => seat,
+            // Nobody closes the semaphore; if somebody did, there would be no more seats.
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 
 struct Acceptor {
     listener: Either<TcpListener, UnixListener>,
-    at: Endpoint,
     _bound: Bound,
 }
 
@@ -135,7 +144,7 @@ impl Acceptor {
             Listener::Tcp(listener) => Either::Left(TcpListener::from_std(listener.try_clone()?)?),
             Listener::Unix(listener) => Either::Right(UnixListener::from_std(listener.try_clone()?)?),
         };
-        Ok(Acceptor { listener, at: bound.endpoint().clone(), _bound: bound })
+        Ok(Acceptor { listener, _bound: bound })
     }
 
     async fn accept(&self) -> io::Result<(Accepted, Peer)> {
@@ -193,7 +202,7 @@ struct Open {
 }
 
 impl<S: Session> Threads<S> {
-    /// `name`: of the threads, as `ps -L` and a debugger show it; the system keeps 15 bytes.
+    /// `name`: of the service and its threads, as `ps -L` and a debugger show it; the system keeps 15 bytes.
     pub fn new(name: &'static str, session: S) -> Threads<S> {
         Threads { name, session: Arc::new(session), open: Arc::default(), stopping: Arc::default() }
     }
@@ -207,6 +216,10 @@ impl<S: Session> Threads<S> {
 }
 
 impl<S: Session> Host for Threads<S> {
+    fn service(&self) -> &str {
+        self.name
+    }
+
     fn begin(&self, stream: Accepted, peer: Peer, seat: Seat) -> io::Result<()> {
         let stream = blocking(stream)?;
         let connection = Arc::new(Connection { stream, peer, stopping: Arc::clone(&self.stopping) });
@@ -217,13 +230,13 @@ impl<S: Session> Host for Threads<S> {
             open.connections.insert(number, Arc::clone(&connection));
             Present { number, connection, open: Arc::clone(&self.open), _seat: seat }
         };
-        let session = Arc::clone(&self.session);
+        let (name, session) = (self.name, Arc::clone(&self.session));
         let thread = std::thread::Builder::new().name(self.name.into()).stack_size(STACK);
         let talk = move || {
             // The session's state dies with it, so nothing broken is seen again; the seat must come back.
             let talked = std::panic::catch_unwind(AssertUnwindSafe(|| session.talk(&present.connection)));
             if talked.is_err() {
-                tracing::error!(event = "session_panicked", peer = %present.connection.peer);
+                events::session_panicked(name, &present.connection.peer);
             }
         };
         thread.spawn(talk).map(drop)
@@ -265,7 +278,7 @@ impl Drop for Present {
     }
 }
 
-/// A task a connection, for protocols that are served asynchronously. `serve` gets a token that is cancelled
+/// A task a connection, for HTTP, which is served asynchronously. `serve` gets a token that is cancelled
 /// when the request in hand is to be the last.
 pub struct Tasks<F> {
     serve: F,
@@ -288,6 +301,10 @@ where
     F: Fn(Accepted, Peer, CancellationToken) -> Served + Send + Sync + 'static,
     Served: Future<Output = ()> + Send + 'static,
 {
+    fn service(&self) -> &str {
+        "http"
+    }
+
     fn begin(&self, stream: Accepted, peer: Peer, seat: Seat) -> io::Result<()> {
         let served = (self.serve)(stream, peer, self.wake.clone());
         let cut = self.cut.clone();

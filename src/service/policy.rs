@@ -3,6 +3,12 @@
 //! [`Conversation`] is the session without its socket, so that tests and fuzzers can cut up the bytes as they
 //! like; [`PolicySession`] puts it on a thread. Neither allocates once a connection is open.
 
+use std::sync::Arc;
+
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::telemetry::events;
+use crate::telemetry::metrics::Metrics;
 use crate::wire::policy::{Invalid, Parser, REQUEST_LIMIT, Reply, Request, State};
 
 use super::listener::{Connection, Session};
@@ -16,7 +22,7 @@ pub trait Answer: Send + Sync + 'static {
     fn answer(&self, request: &Request<'_>, peer: &Peer, reply: &mut Reply<'_>);
 }
 
-impl<A: Answer + ?Sized> Answer for std::sync::Arc<A> {
+impl<A: Answer + ?Sized> Answer for Arc<A> {
     fn answer(&self, request: &Request<'_>, peer: &Peer, reply: &mut Reply<'_>) {
         (**self).answer(request, peer, reply);
     }
@@ -98,7 +104,11 @@ pub struct PolicySession<A> {
     /// `idle` should be longer than Postfix's `smtpd_policy_service_max_idle` (300 s), so that Postfix hangs
     /// up first: it tries a connection that the server has closed in vain before it opens another.
     pub pace: Pace,
+    pub metrics: Arc<Metrics>,
 }
+
+/// As the log calls it.
+const SERVICE: &str = "policy";
 
 #[derive(Debug, thiserror::Error)]
 enum Broken {
@@ -112,19 +122,34 @@ enum Broken {
 
 impl<A: Answer> Session for PolicySession<A> {
     fn talk(&self, connection: &Connection) {
+        let _open = Counted::new(&self.metrics.policy_connections);
         let peer = &connection.peer;
         match self.converse(connection) {
-            Ok(()) => tracing::debug!(event = "policy_closed", peer = %peer),
-            Err(Broken::Garbage(reason)) => tracing::warn!(event = "policy_garbage", peer = %peer, reason = %reason),
-            Err(Broken::Stalled(Stalled::Idle)) => tracing::info!(event = "policy_idle", peer = %peer),
-            Err(Broken::Stalled(Stalled::Io(error))) => {
-                tracing::info!(event = "policy_lost", peer = %peer, error = %error);
-            }
-            Err(Broken::Stalled(reason)) => tracing::warn!(event = "policy_slow", peer = %peer, reason = %reason),
-            Err(reason @ Broken::HalfRequest) => {
-                tracing::info!(event = "policy_lost", peer = %peer, error = %reason);
+            Ok(()) => {}
+            Err(Broken::Stalled(Stalled::Idle)) => events::idle(SERVICE, peer),
+            Err(Broken::Stalled(Stalled::Io(error))) => events::client_lost(SERVICE, peer, &error),
+            Err(reason @ Broken::HalfRequest) => events::client_lost(SERVICE, peer, &reason),
+            Err(reason @ (Broken::Garbage(_) | Broken::Stalled(_))) => {
+                self.metrics.policy_garbage.inc();
+                events::garbage(SERVICE, peer, &reason);
             }
         }
+    }
+}
+
+/// Counts in a gauge for as long as it lives, a panic included.
+struct Counted<'a>(&'a Gauge);
+
+impl Counted<'_> {
+    fn new(gauge: &Gauge) -> Counted<'_> {
+        gauge.inc();
+        Counted(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

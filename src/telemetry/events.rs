@@ -60,7 +60,27 @@ pub fn garbage(service: &str, client: &dyn Display, why: &dyn Display) {
     warn!(event = "garbage", service, %client, %why);
 }
 
-/// All connections that are allowed are in use.
+/// A client said nothing for as long as it may, and was disconnected. Postfix does well without.
+pub fn idle(service: &str, client: &dyn Display) {
+    info!(event = "idle", service, %client);
+}
+
+/// A connection broke, or the client hung up within a request.
+pub fn client_lost(service: &str, client: &dyn Display, why: &dyn Display) {
+    info!(event = "client-lost", service, %client, %why);
+}
+
+/// A bug: the thread of a connection panicked. That connection is closed, the others go on.
+pub fn session_panicked(service: &str, client: &dyn Display) {
+    error!(event = "session-panicked", service, %client);
+}
+
+/// The loop that accepts connections of a service has ended by a bug: nobody new gets in.
+pub fn accept_loop_died(service: &str, why: &dyn Display) {
+    error!(event = "accept-loop-died", service, %why);
+}
+
+/// All connections that are allowed are in use; the next client waits until one of them ends.
 pub fn crowded(service: &str, connections: usize) {
     warn!(event = "crowded", service, connections);
 }

@@ -21,7 +21,7 @@ fn an_idle_client_is_hung_up_on() {
     let server = Server::start(Accounts, Pace { idle: SHORT, request: NEVER }, ROOMY);
     let client = server.connect();
     assert_eq!(rest(&client), "");
-    log::wait(&["policy_idle", &name(&client)]);
+    log::wait(&["event=\"idle\"", &name(&client)]);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_client_that_sends_a_byte_now_and_then_does_not_hold_a_thread_for_ever() {
     });
     let other = server.connect();
     assert_eq!(ask(&other, "full@example.org"), "action=452 4.2.2 Mailbox full");
-    let line = log::wait(&["policy_slow", &peer]);
+    let line = log::wait(&["WARN", "event=\"garbage\"", &peer]);
     assert!(line.contains("not complete within its time limit"), "{line}");
     let (sent, slow) = drip.join().unwrap();
     assert!(sent < LINE_LIMIT);
@@ -55,7 +55,7 @@ fn a_client_that_never_reads_its_replies_is_hung_up_on() {
     let many = request("full@example.org").repeat(100);
     // Ends when the server has hung up: until then it stops reading, and this blocks.
     while (&client).write_all(many.as_bytes()).is_ok() {}
-    let line = log::wait(&["policy_slow", &name(&client)]);
+    let line = log::wait(&["WARN", "event=\"garbage\"", &name(&client)]);
     assert!(line.contains("not taken"), "{line}");
 }
 
@@ -72,9 +72,10 @@ fn garbage_is_logged_with_its_reason() {
         // The server may hang up before it has all.
         let _ = (&client).write_all(garbage.as_bytes());
         assert_eq!(rest(&client), "");
-        let line = log::wait(&["WARN", "policy_garbage", &name(&client)]);
+        let line = log::wait(&["WARN", "event=\"garbage\"", &name(&client)]);
         assert!(line.contains(reason), "{line}");
     }
+    assert_eq!(server.garbage(), 4);
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn half_a_request_gets_no_reply() {
     send(&client, "request=smtpd_access_policy\nprotocol_state=RCPT\n");
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(&client), "");
-    log::wait(&["policy_lost", &name(&client), "within a request"]);
+    log::wait(&["client-lost", &name(&client), "within a request"]);
 }
 
 #[test]
@@ -127,7 +128,7 @@ fn a_client_over_the_cap_waits_until_another_goes() {
     let (first, second) = (server.connect(), server.connect());
     ask(&first, "first");
     ask(&second, "second");
-    log::wait(&["connections_full", &server.at.to_string()]);
+    log::wait(&["crowded", "connections=2 "]);
     let third = server.connect();
     send(&third, &request("third"));
     ask(&first, "first again");
@@ -156,7 +157,7 @@ fn a_bug_in_the_verdict_costs_one_connection_and_no_seat() {
         let client = server.connect();
         send(&client, &request("bug"));
         assert_eq!(rest(&client), "");
-        log::wait(&["session_panicked", &name(&client)]);
+        log::wait(&["session-panicked", &name(&client)]);
     }
     assert_eq!(ask(&server.connect(), "other"), "action=DUNNO");
     assert_eq!(server.stop(), Ended::Drained);

@@ -1,6 +1,7 @@
 //! A policy server on a real socket, with the real verdict over a handful of accounts.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mailquotad::account::Statuses;
@@ -11,6 +12,7 @@ use mailquotad::service::listener::{self, Ended, Limits, Threads};
 use mailquotad::service::paced::Pace;
 use mailquotad::service::policy::{Answer, PolicySession};
 use mailquotad::service::socket::{Access, Bound, Peer, Stream};
+use mailquotad::telemetry::metrics::Metrics;
 use mailquotad::wire::endpoint::Endpoint;
 use mailquotad::wire::policy::{Code, Reply, Request};
 use tokio::runtime::Runtime;
@@ -36,7 +38,7 @@ impl Answer for Accounts {
             _ => return,
         };
         let limit = Limit { bytes: Some(1000), messages: None };
-        let roots = [Filling { limit, used: Usage::new(used, 1), reserved: Usage::ZERO, standing }];
+        let roots = [Filling { limit, used: Usage::new(used, 1), standing, ..Filling::default() }];
         let recipient = Recipient::Account { statuses: Statuses::default(), standing, domain: None, roots: &roots };
         let verdict = decide(request.size, &recipient, &policy, now, &mut Untold);
         match (verdict.action, verdict.reason) {
@@ -62,6 +64,7 @@ pub struct Server {
     stop: CancellationToken,
     running: JoinHandle<std::io::Result<Ended>>,
     runtime: Runtime,
+    metrics: Arc<Metrics>,
 }
 
 impl Server {
@@ -75,9 +78,16 @@ impl Server {
         let bound = Bound::bind(at, Access::default()).unwrap();
         let at = bound.endpoint().clone();
         let stop = CancellationToken::new();
-        let host = Threads::new("policy", PolicySession { answer, pace });
+        let metrics = Arc::new(Metrics::default());
+        let session = PolicySession { answer, pace, metrics: Arc::clone(&metrics) };
+        let host = Threads::new("policy", session);
         let running = runtime.spawn(listener::run(vec![bound], limits, host, stop.clone()));
-        Server { at, stop, running, runtime }
+        Server { at, stop, running, runtime, metrics }
+    }
+
+    /// Connections that were closed for what they sent, or for how slowly.
+    pub fn garbage(&self) -> u64 {
+        self.metrics.policy_garbage.get()
     }
 
     pub fn ask_to_stop(&self) {
@@ -139,7 +149,7 @@ pub fn rest(mut stream: &Stream) -> String {
 /// The peer as the server sees and logs it.
 pub fn name(stream: &Stream) -> String {
     match stream {
-        Stream::Tcp(stream) => format!("peer={} ", stream.local_addr().unwrap()),
+        Stream::Tcp(stream) => format!("client={} ", stream.local_addr().unwrap()),
         Stream::Unix(_) => panic!("the ends of unix connections have no names"),
     }
 }
