@@ -75,7 +75,8 @@ fn no_source_file_is_longer_than_500_lines() {
 #[test]
 fn nothing_names_the_machine_that_it_was_written_on() {
     // In two parts, so that this file does not name them either.
-    let forbidden = [["/wo", "rk/"], ["/tmp/", "wt"], ["/root/", ".cargo"], ["/root/", ".rustup"], [".cargo/", "registry"]];
+    let forbidden =
+        [["/wo", "rk/"], ["/tmp/", "wt"], ["/root/", ".cargo"], ["/root/", ".rustup"], [".cargo/", "registry"]];
     let forbidden = forbidden.map(|parts| parts.concat());
     let mut found = Vec::new();
     for path in files() {
