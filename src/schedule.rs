@@ -19,7 +19,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 
 /// When something is to be done, to the minute.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl Schedule {
     /// The first time after `after`, in its time zone. `None` past the end of the calendar (2100).
     pub fn next_after<Z: TimeZone>(&self, after: &DateTime<Z>) -> Option<DateTime<Z>> {
         if self.hourly {
-            return self.times.iter().filter_map(|times| times.after(after).next()).min();
+            return self.next_in_real_time(after);
         }
         let mut wall = after.naive_local();
         loop {
@@ -57,6 +57,28 @@ impl Schedule {
                 // The second of two equal hours: the line ran in the first.
                 _ => continue,
             }
+        }
+    }
+
+    /// Goes by a clock that is not put forward or back, up to the moment when the real one is.
+    fn next_in_real_time<Z: TimeZone>(&self, after: &DateTime<Z>) -> Option<DateTime<Z>> {
+        let zone = after.timezone();
+        let (mut at, mut offset) = (after.naive_utc(), after.offset().fix());
+        loop {
+            let next = self.next_on_the_wall(at + offset)? - offset;
+            let found = zone.from_utc_datetime(&next);
+            if found.offset().fix() == offset {
+                return Some(found);
+            }
+            let (mut before, mut behind) = (at, next);
+            while behind - before > TimeDelta::seconds(1) {
+                let middle = before + TimeDelta::seconds((behind - before).num_seconds() / 2);
+                match zone.offset_from_utc_datetime(&middle).fix() == offset {
+                    true => before = middle,
+                    false => behind = middle,
+                }
+            }
+            (at, offset) = (before, zone.offset_from_utc_datetime(&behind).fix());
         }
     }
 

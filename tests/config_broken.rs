@@ -83,7 +83,7 @@ fn problems_of_the_environment_name_the_variable() {
         "MAILQUOTAD__ENFORCEMENT__TRESHOLD: enforcement.treshold: unknown key; did you mean `threshold`?",
         "MAILQUOTAD__ENFORCEMENT__ENABLED: enforcement.enabled: `yes` is neither; accepted: true or false",
         "MAILQUOTAD__QUOTA: quota: a section is expected here; accepted: [quota] and keys below it",
-        "MAILQUOTAD__POLICY__TEXTS__OVER: policy.texts.over: `Full` does not begin with a 5xx code; accepted:",
+        "MAILQUOTAD__POLICY__TEXTS__OVER: policy.texts.over: `Full`: the code is not one from 400 to 599",
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}");
     }
@@ -98,7 +98,7 @@ fn the_minimal_configuration_says_where_accounts_are_and_no_more() {
     let problem =
         |place: &str, key: &str, what: &str| Problem { place: place.into(), key: key.into(), what: what.into() };
     let what = "is missing; accepted: where users and domains are, as in \"dc=example,dc=org\", or a list";
-    assert_eq!(problems, [problem("x.toml", "directory.base", what)]);
+    assert_eq!(problems, [problem("x.toml:1", "directory.base", what)]);
 }
 
 #[test]

@@ -26,19 +26,19 @@ pub fn man(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut program = command().disable_help_subcommand(true);
     program.build();
     let mut written = Vec::new();
-    write_page(&program, "mailquotad", folder, &mut written)?;
+    write_page(&program, folder, &mut written)?;
     Ok(written)
 }
 
-fn write_page(command: &Command, name: &str, folder: &Path, written: &mut Vec<PathBuf>) -> io::Result<()> {
-    let page = command.clone().name(name.to_owned()).disable_help_flag(true);
+fn write_page(command: &Command, folder: &Path, written: &mut Vec<PathBuf>) -> io::Result<()> {
+    // Building the program has given each command its full name, `mailquotad-config-check`.
+    let path = folder.join(format!("{}.1", command.get_display_name().unwrap_or_else(|| command.get_name())));
     let mut roff = Vec::new();
-    Man::new(page).date("").source(concat!("mailquotad ", env!("CARGO_PKG_VERSION"))).render(&mut roff)?;
-    let path = folder.join(format!("{name}.1"));
+    Man::new(command.clone()).date("").source(concat!("mailquotad ", env!("CARGO_PKG_VERSION"))).render(&mut roff)?;
     fs::write(&path, roff)?;
     written.push(path);
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
-        write_page(inner, &format!("{name}-{}", inner.get_name()), folder, written)?;
+        write_page(inner, folder, written)?;
     }
     Ok(())
 }

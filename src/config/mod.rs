@@ -19,7 +19,7 @@ pub use directory::{Bind, Directory, DirectorySource, Follow, Ldap, Password};
 pub use house::{Http, Jobs};
 pub use policy::{Policy, SocketAccess};
 pub use problem::{ConfigError, Problem};
-pub use quota::{Enforcement, Quota, Root};
+pub use quota::{Enforcement, Quota};
 pub use sheet::Variables;
 pub use store::{Ledger, MailStore};
 
@@ -58,16 +58,17 @@ impl Config {
 
     /// Checks `text`, which messages call `name`, with `variables` over it.
     pub fn read(name: &str, text: &str, variables: &Variables) -> Result<Config, ConfigError> {
-        let joined = sheet::join(name, text, variables).map_err(ConfigError::Problems)?;
-        let findings = Findings::default();
-        let config = Config::check(Section::root(&findings, &joined, name));
-        let mut problems = findings.problems.into_inner();
+        let refused = |mut problems: Vec<Problem>| {
+            problems.sort_by(|a, b| a.position().cmp(&b.position()));
+            ConfigError::Problems(problems)
+        };
+        let joined = sheet::join(name, text, variables).map_err(refused)?;
+        let findings = Findings { sections: joined.sections, ..Findings::default() };
+        let config = Config::check(Section::root(&findings, &joined.root));
+        let problems = findings.problems.into_inner();
         match problems.is_empty() {
             true => Ok(Config { effective: findings.effective.into_inner(), ..config }),
-            false => {
-                problems.sort_by(|a, b| a.position().cmp(&b.position()));
-                Err(ConfigError::Problems(problems))
-            }
+            false => Err(refused(problems)),
         }
     }
 
@@ -75,7 +76,7 @@ impl Config {
     pub fn known_keys() -> Vec<String> {
         let (findings, nothing) =
             (Findings::default(), config::Value::from(config::Map::<String, config::Value>::new()));
-        let _ = Config::check(Section::root(&findings, &nothing, ""));
+        let _ = Config::check(Section::root(&findings, &nothing));
         findings.known.into_inner().into_iter().collect()
     }
 

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::quota::bucket::Zero;
+use crate::quota::rule::Rule;
 use crate::quota::spec::Measure;
 use crate::quota::standing::Starts;
 use crate::quota::verdict::Allowance;
-use crate::quota::{Amount, Grace, Limits, Spec, Units};
+use crate::quota::{Amount, Grace, Limits, Root, Rules, Spec, Units};
 use crate::service::settings::{Blocks, StatusMode};
 use crate::wire::content_type::TypeTable;
 
@@ -20,26 +21,13 @@ pub struct Quota {
     /// For accounts that have no quota, and whose domain sets none.
     pub default_mailbox: Spec,
     pub default_messages: Spec,
-    /// In Dovecot's syntax.
-    pub rules: Vec<String>,
+    /// The root that every account has, with the rules of `quota.rules`, and those of `[[quota.root]]`.
     pub roots: Vec<Root>,
     /// Bytes; `None` is no limit.
     pub max_message_size: Option<u64>,
     /// Characters that part an address from its extension (`user+folder`).
     pub recipient_delimiter: Vec<char>,
     pub types: TypeTable,
-}
-
-/// A further set of limits that is checked beside the first; the strictest decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Root {
-    pub name: String,
-    /// Only folders below this prefix count.
-    pub namespace: Option<String>,
-    pub rules: Vec<String>,
-    pub noenforcing: bool,
-    pub hidden: bool,
-    pub ignoreunlimited: bool,
 }
 
 impl Quota {
@@ -58,7 +46,6 @@ pub(super) fn read(section: Section) -> Quota {
         zero: section.text("zero", "no-mail", words::one_of(&zero)),
         default_mailbox: section.text("default_mailbox", "-1", default_spec(Measure::Bytes(units))),
         default_messages: section.text("default_messages", "-1", default_spec(Measure::Messages)),
-        rules: section.list("rules", &[], words::any),
         roots: read_roots(&section),
         max_message_size: section.text("max_message_size", "-1", words::maximum(units)),
         recipient_delimiter: section.text("recipient_delimiter", "+", delimiter),
@@ -94,23 +81,33 @@ fn read_roots(section: &Section) -> Vec<Root> {
     const NAME: &str = "a name of its own for each root";
     section.known(&["root.name", "root.namespace", "root.rules"]);
     section.known(&["root.noenforcing", "root.hidden", "root.ignoreunlimited"]);
-    let mut roots: Vec<Root> = Vec::new();
+    let mut roots = vec![Root { rules: read_rules(section), ..Root::default() }];
     for section in section.sections("root") {
         let name = section.required("name", NAME, words::any).unwrap_or_default();
-        if roots.iter().any(|root| root.name == name) {
+        if roots.iter().skip(1).any(|root| *root.name == name) {
             section.refuse("name", format!("`{name}` is the name of an earlier root; accepted: {NAME}"));
         }
         roots.push(Root {
-            name,
-            namespace: section.optional("namespace", words::any),
-            rules: section.list("rules", &[], words::any),
-            noenforcing: section.flag("noenforcing", false),
+            name: name.into(),
+            namespace: section.optional("namespace", words::any).map(Into::into),
+            rules: read_rules(&section),
+            advisory: section.flag("noenforcing", false),
             hidden: section.flag("hidden", false),
-            ignoreunlimited: section.flag("ignoreunlimited", false),
+            ignore_unlimited: section.flag("ignoreunlimited", false),
+            ..Root::default()
         });
         section.finish();
     }
     roots
+}
+
+fn read_rules(section: &Section) -> Rules {
+    let mut rules = Rules::default();
+    section
+        .list("rules", &[], |text| Rule::parse(text).map_err(|error| error.to_string()))
+        .into_iter()
+        .for_each(|rule| rules.add(rule));
+    rules
 }
 
 fn read_types(section: Section) -> TypeTable {

@@ -5,7 +5,7 @@
 //! A bad value is noted and its default used, so that one run finds every problem.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
 use config::{Map, Value, ValueKind};
@@ -21,6 +21,8 @@ pub(super) const HIDDEN: &str = "(hidden)";
 pub(super) struct Findings {
     pub problems: RefCell<Vec<Problem>>,
     pub effective: RefCell<toml::Table>,
+    /// Where the sections stand, by their names with dots.
+    pub sections: HashMap<String, String>,
     /// Each key that the code knows, with dots; `[]` after the name of a repeated table.
     pub known: RefCell<BTreeSet<String>>,
 }
@@ -41,12 +43,13 @@ pub(super) struct Section<'a> {
 type Parsed<T> = Result<T, String>;
 
 impl<'a> Section<'a> {
-    pub fn root(findings: &'a Findings, root: &'a Value, file: &str) -> Section<'a> {
+    pub fn root(findings: &'a Findings, root: &'a Value) -> Section<'a> {
         let table = match &root.kind {
             ValueKind::Table(table) => Some(table),
             _ => None,
         };
-        Section::new(findings, Vec::new(), file.into(), table)
+        let place = findings.sections.get("").cloned().unwrap_or_default();
+        Section::new(findings, Vec::new(), place, table)
     }
 
     fn new(findings: &'a Findings, path: Vec<String>, place: String, table: Option<&'a Map<String, Value>>) -> Self {
@@ -312,7 +315,7 @@ impl<'a> Section<'a> {
                 format!("{PREFIX}{SEPARATOR}{}", self.path_to(key).join(SEPARATOR).to_uppercase())
             }
             Some(place) => place.to_owned(),
-            None => self.place.clone(),
+            None => self.findings.sections.get(&self.path_to(key).join(".")).unwrap_or(&self.place).clone(),
         }
     }
 

@@ -20,8 +20,15 @@ pub(super) const ENVIRONMENT: &str = "the environment";
 /// The variables that could override a key, by name.
 pub type Variables = HashMap<String, String>;
 
+/// The layers as one tree.
+pub(super) struct Joined {
+    pub root: Value,
+    /// Where the sections stand, by their names with dots: joining makes them anew, without an origin.
+    pub sections: HashMap<String, String>,
+}
+
 /// Reads `text`, which came from the file called `name`, and lays `variables` over it.
-pub(super) fn join(name: &str, text: &str, variables: &Variables) -> Result<Value, Vec<Problem>> {
+pub(super) fn join(name: &str, text: &str, variables: &Variables) -> Result<Joined, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let lines = Lines::new(name, text);
     if !errors.is_empty() {
@@ -33,14 +40,26 @@ pub(super) fn join(name: &str, text: &str, variables: &Variables) -> Result<Valu
         return Err(errors.iter().map(problem).collect());
     }
     let file = FileLayer(lines.table(table.get_ref()));
+    let mut sections = HashMap::from([(String::new(), lines.place(0))]);
+    note_sections(&file.0, "", &mut sections);
     let environment = config::Environment::with_prefix(PREFIX).prefix_separator(SEPARATOR).separator(SEPARATOR);
     let joined = config::Config::builder()
         .add_source(file)
         .add_source(environment.source(Some(variables.clone().into_iter().collect())))
         .build();
     match joined {
-        Ok(joined) => Ok(joined.cache),
+        Ok(joined) => Ok(Joined { root: joined.cache, sections }),
         Err(error) => Err(vec![Problem { place: name.into(), key: String::new(), what: error.to_string() }]),
+    }
+}
+
+fn note_sections(table: &Map<String, Value>, path: &str, found: &mut HashMap<String, String>) {
+    for (name, value) in table {
+        if let (ValueKind::Table(inner), Some(place)) = (&value.kind, value.origin()) {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            note_sections(inner, &path, found);
+            found.insert(path, place.to_owned());
+        }
     }
 }
 
@@ -106,7 +125,9 @@ mod tests {
     fn values_know_their_lines_and_the_environment_wins() {
         let text = "[policy]\nlisten = [\n  'a',\n  'b',\n]\nmode = '0600'\n";
         let variables = HashMap::from([("MAILQUOTAD__POLICY__MODE".to_owned(), "0660".to_owned())]);
-        let root = join("x.toml", text, &variables).unwrap().into_table().unwrap();
+        let joined = join("x.toml", text, &variables).unwrap();
+        assert_eq!(joined.sections["policy"], "x.toml:1");
+        let root = joined.root.into_table().unwrap();
         let policy = root["policy"].clone().into_table().unwrap();
         assert_eq!(policy["listen"].origin(), Some("x.toml:2"));
         let listen = policy["listen"].clone().into_array().unwrap();
@@ -117,7 +138,8 @@ mod tests {
 
     #[test]
     fn every_syntax_error_has_its_line() {
-        let problems = join("x.toml", "[a]\nb = \n[c]\nd = 'x\n", &Variables::new()).unwrap_err();
+        let joined = join("x.toml", "[a]\nb = \n[c]\nd = 'x\n", &Variables::new());
+        let problems = joined.err().unwrap();
         let places: Vec<_> = problems.iter().map(|problem| problem.place.as_str()).collect();
         assert_eq!(places, ["x.toml:2", "x.toml:4"]);
     }

@@ -109,7 +109,11 @@ pub(super) fn group(text: &str) -> Parsed<String> {
 }
 
 pub(super) fn filter(text: &str) -> Parsed<Filter> {
-    Filter::parse(text).map_err(|error| format!("{error}; accepted: an LDAP filter, as in (objectClass=inetMailUser)"))
+    let as_in = |error: String| match error.contains("accepted: ") {
+        true => error,
+        false => format!("{error}; accepted: an LDAP filter, as in (objectClass=inetMailUser)"),
+    };
+    Filter::parse(text).map_err(|error| as_in(error.to_string()))
 }
 
 /// An amount of memory.

@@ -1,0 +1,52 @@
+# What there is to do here. `make demo` first.
+
+PREFIX ?= /usr
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+CARGO ?= cargo
+
+BIN = target/release/mailquotad
+SHARE = $(DESTDIR)$(PREFIX)/share
+SYSTEMD = $(DESTDIR)$(PREFIX)/lib
+
+.PHONY: help demo build test check bench install
+
+help:
+	@echo "make demo     a small organisation to try things on"
+	@echo "make test     every test; installs slapd, Postfix and Dovecot where they are missing (Debian, root)"
+	@echo "make check    format, lints, documents and licences"
+	@echo "make bench    the measurements"
+	@echo "make install  program, manual pages, completions, unit (PREFIX, DESTDIR)"
+
+demo:
+	$(CARGO) run --locked --release -- demo
+
+build:
+	$(CARGO) build --locked --release
+
+test:
+	tests/install-packages
+	$(CARGO) test --locked
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --test documents --test layers --test licences --test config_file --test config_broken
+
+bench:
+	$(CARGO) bench --locked
+
+install: build
+	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/mailquotad
+	install -d $(SHARE)/man/man1
+	$(BIN) man $(SHARE)/man/man1
+	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	$(BIN) completions bash > $(SHARE)/bash-completion/completions/mailquotad
+	$(BIN) completions zsh > $(SHARE)/zsh/site-functions/_mailquotad
+	$(BIN) completions fish > $(SHARE)/fish/vendor_completions.d/mailquotad.fish
+	install -D -m 644 packaging/systemd/mailquotad.service $(SYSTEMD)/systemd/system/mailquotad.service
+	install -D -m 644 packaging/systemd/mailquotad.sysusers $(SYSTEMD)/sysusers.d/mailquotad.conf
+	install -D -m 644 packaging/systemd/mailquotad.tmpfiles $(SYSTEMD)/tmpfiles.d/mailquotad.conf
+	install -D -m 644 config/mailquotad.toml $(SHARE)/doc/mailquotad/mailquotad.toml
+	test -e $(DESTDIR)$(SYSCONFDIR)/mailquotad/mailquotad.toml || \
+		install -D -m 640 config/mailquotad.toml $(DESTDIR)$(SYSCONFDIR)/mailquotad/mailquotad.toml
