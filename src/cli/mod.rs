@@ -38,9 +38,14 @@ pub fn run() -> Exit {
     let line = CommandLine::from_arg_matches(&line).unwrap_or_else(|error| error.exit());
     match dispatch(line) {
         Ok(exit) => exit,
+        // One line for each fault, as compilers write them, so that editors find the place.
+        Err(error) if error.is::<ConfigError>() => {
+            eprintln!("{error:#}");
+            Exit::Usage
+        }
         Err(error) => {
             eprintln!("mailquotad: {error:#}");
-            if error.is::<ConfigError>() { Exit::Usage } else { Exit::Failed }
+            Exit::Failed
         }
     }
 }

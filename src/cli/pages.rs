@@ -35,12 +35,19 @@ fn write_page(command: &Command, folder: &Path, written: &mut Vec<PathBuf>) -> i
     let path = folder.join(format!("{}.1", command.get_display_name().unwrap_or_else(|| command.get_name())));
     let mut roff = Vec::new();
     Man::new(command.clone()).date("").source(concat!("mailquotad ", env!("CARGO_PKG_VERSION"))).render(&mut roff)?;
-    fs::write(&path, roff)?;
+    fs::write(&path, unfilled(&String::from_utf8_lossy(&roff)))?;
     written.push(path);
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
         write_page(inner, folder, written)?;
     }
     Ok(())
+}
+
+/// Examples and lists keep their lines: roff would run them together. clap_mangen calls that section EXTRA.
+fn unfilled(roff: &str) -> String {
+    let Some((before, extra)) = roff.split_once(".SH EXTRA\n") else { return roff.to_owned() };
+    let (extra, after) = extra.split_at(extra.find("\n.SH ").map_or(extra.len(), |at| at + 1));
+    format!("{before}.SH NOTES\n.nf\n{extra}.fi\n{after}")
 }
 
 pub fn completions(shell: Shell, out: &mut dyn Write) {
@@ -61,8 +68,13 @@ mod tests {
             assert!(names.contains(&name), "{name} is not in {names:?}");
         }
         let page = fs::read_to_string(&pages[0]).unwrap();
-        for said in ["mailquotad\\-explain", "ran, and something is over quota", "MAILQUOTAD_CONFIG", "mailquotad demo"]
-        {
+        for said in [
+            "mailquotad\\-explain",
+            "ran, and something is over quota",
+            "MAILQUOTAD_CONFIG",
+            "mailquotad demo",
+            ".SH NOTES\n.nf\n",
+        ] {
             assert!(page.contains(said), "{said}");
         }
     }

@@ -71,12 +71,12 @@ pub(super) fn read_log(section: Section) -> LogOptions {
     let rotation = section.text("rotation", "daily", words::one_of(&Rotation::WORDS));
     let keep = section.number("keep", 14, 0..=10_000) as usize;
     section.only(directory.is_none(), "no directory");
-    let journald = section.flag("journald", false);
+    let journald = [("auto", Target::Auto), ("always", Target::Journal), ("never", Target::Stderr)];
+    let stderr = section.text("journald", "auto", words::one_of(&journald));
     section.always();
     let target = match directory {
         Some(directory) => Target::Files { directory, rotation, keep },
-        None if journald => Target::Journal,
-        None => Target::Stderr,
+        None => stderr,
     };
     let log = LogOptions {
         level: section.text("level", "info", words::one_of(&Level::WORDS)),

@@ -58,9 +58,9 @@ pub(super) fn delay(text: &str) -> Parsed<Duration> {
 }
 
 /// One of a few words.
-pub(super) fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Parsed<T> {
+pub(super) fn one_of<T: Clone>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Parsed<T> {
     move |text| {
-        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| value.clone());
         found.ok_or_else(|| {
             let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             format!("`{text}` is not accepted; accepted: {}", words.join(", "))

@@ -88,12 +88,18 @@ impl Rotation {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Target {
+    /// Standard error; as `Journal` where systemd has connected it to its journal.
     #[default]
+    Auto,
     Stderr,
     /// Standard error as systemd's journal reads it: a priority before each line, and no time (sd-daemon(3)).
     Journal,
     /// Files `mailquotad.DATE.log` in a folder; of the rotated ones, `keep` stay (0: all).
-    Files { directory: PathBuf, rotation: Rotation, keep: usize },
+    Files {
+        directory: PathBuf,
+        rotation: Rotation,
+        keep: usize,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,6 +127,10 @@ impl Log {
     /// Sends the log of this process where `options` say, once for its life.
     pub fn start(options: &LogOptions) -> Result<Log, LogError> {
         match &options.target {
+            Target::Auto => {
+                let target = if stderr_is_the_journal() { Target::Journal } else { Target::Stderr };
+                Log::install(&LogOptions { target, ..options.clone() }, io::stderr, None)
+            }
             Target::Stderr | Target::Journal => Log::install(options, io::stderr, None),
             Target::Files { directory, rotation, keep } => {
                 let files = rolling::Builder::new()
@@ -150,6 +160,13 @@ impl Log {
         // It fails only when the subscriber is gone, and with it every reader of the level.
         let _ = self.filter.reload(level.filter());
     }
+}
+
+/// systemd.exec(5): JOURNAL_STREAM holds the device and inode of what it has connected to the journal. Somebody
+/// may have sent standard error elsewhere since.
+fn stderr_is_the_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 fn subscriber<W>(options: &LogOptions, writer: W) -> (reload::Handle<EnvFilter, Registry>, impl Subscriber + use<W>)
