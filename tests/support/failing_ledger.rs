@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mailquotad::ledger::{Batch, Ledger, LedgerError, Receipt, Record, Shelf};
+use mailquotad::ledger::{Batch, Health, Ledger, LedgerError, Receipt, Record, Shelf};
 
 pub struct FailingLedger<L> {
     inner: L,
@@ -26,6 +26,14 @@ impl<L: Ledger> Ledger for FailingLedger<L> {
             return Receipt(receiver);
         }
         self.inner.submit(batch)
+    }
+
+    fn seen(&self, key: u128) -> Result<bool, LedgerError> {
+        self.inner.seen(key)
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
     }
 
     fn read(&self, account: &str) -> Result<Option<Record>, LedgerError> {
