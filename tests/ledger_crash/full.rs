@@ -59,6 +59,7 @@ fn fills_the_disk() {
         assert!(number < 100_000, "the disk does not fill");
     };
     check(&ledger, &applied);
+    assert!(ledger.health().trouble.is_some(), "whoever asks is told");
     let again = ledger.submit(batch(failed)).wait();
     assert!(matches!(again, Err(LedgerError::Write(_))), "{again:?}");
     check(&ledger, &applied);
@@ -75,6 +76,7 @@ fn fills_the_disk() {
     assert_eq!(answer.unwrap(), Outcome::Applied);
     applied.push(failed + 1);
     check(&ledger, &applied);
+    assert_eq!(ledger.health().trouble, None);
     // Its key was taken back with the batch that failed.
     assert_eq!(ledger.submit(batch(failed)).wait().unwrap(), Outcome::Applied);
     applied.push(failed);

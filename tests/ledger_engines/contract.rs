@@ -48,6 +48,7 @@ contract! {
     what_is_past_the_limits_is_refused_whole
     an_empty_batch_is_applied
     batches_of_many_threads_are_all_applied
+    work_is_counted
     a_closed_ledger_refuses
 }
 
@@ -85,6 +86,8 @@ fn the_oldest_keys_are_forgotten(ledger: &dyn Ledger) {
     for key in 0..KEYS as u128 + 2 {
         assert_eq!(submit(ledger, vec![deltas("ada", "INBOX", 1, 0, Some(key))]), Outcome::Applied, "{key}");
     }
+    let seen: Vec<bool> = (0..4).map(|key| ledger.seen(key).unwrap()).collect();
+    assert_eq!(seen, [false, false, true, true]);
     assert_eq!(submit(ledger, vec![deltas("ada", "INBOX", 1, 0, Some(2))]), Outcome::Duplicate);
     assert_eq!(submit(ledger, vec![deltas("ada", "INBOX", 1, 0, Some(1))]), Outcome::Applied);
 }
@@ -268,6 +271,13 @@ fn batches_of_many_threads_are_all_applied(ledger: &dyn Ledger) {
     });
     assert_eq!((bytes(ledger, "all"), record(ledger, "all").revision), (800, 800));
     assert!((0..8).all(|thread| bytes(ledger, &format!("user{thread}")) == 100));
+}
+
+fn work_is_counted(ledger: &dyn Ledger) {
+    submit(ledger, vec![deltas("ada", "INBOX", 1, 1, None), forget("bob")]);
+    submit(ledger, vec![deltas("ada", "INBOX", 1, 1, None)]);
+    let health = ledger.health();
+    assert_eq!((health.batches, health.operations, health.errors, health.trouble), (2, 3, 0, None));
 }
 
 fn a_closed_ledger_refuses(ledger: &dyn Ledger) {
