@@ -68,7 +68,8 @@ fn ask(daemon: &Daemon, state: &str, recipient: &str, size: u64) -> String {
 fn used(daemon: &Daemon, account: &str, bucket: &str) -> (u64, u64) {
     let report = daemon.json(&["show", account]);
     let buckets = report["buckets"].as_array().unwrap();
-    let bucket = buckets.iter().find(|known| known["name"] == bucket).unwrap_or_else(|| panic!("no {bucket} in {report}"));
+    let bucket =
+        buckets.iter().find(|known| known["name"] == bucket).unwrap_or_else(|| panic!("no {bucket} in {report}"));
     (bucket["used"]["bytes"].as_u64().unwrap(), bucket["used"]["messages"].as_u64().unwrap())
 }
 
@@ -92,7 +93,9 @@ fn types_beat_folders_and_a_new_quota_needs_no_rescan() {
     // The mail is out of reach now: whatever changes is computed, not measured.
     fs::rename(daemon.path("mail"), daemon.path("mail.away")).unwrap();
     daemon.edit_ldif(|text| text.replace("2G;#voice%20M;Archive%100M", "2G;Archive%1K"));
-    until("the buckets have changed", || daemon.json(&["show", "anna@example.org"])["buckets"].as_array().unwrap().len() == 2);
+    until("the buckets have changed", || {
+        daemon.json(&["show", "anna@example.org"])["buckets"].as_array().unwrap().len() == 2
+    });
     assert_eq!(used(&daemon, "anna@example.org", "default"), (1000, 1));
     assert_eq!(used(&daemon, "anna@example.org", "Archive"), (6000, 2));
     let filed = daemon.json(&["explain", "anna@example.org", "--folder", "Archive/2025", "--size", "100"]);
@@ -138,7 +141,10 @@ fn addresses_lead_to_accounts_in_every_way() {
     ] {
         assert_eq!(ask(&daemon, "RCPT", recipient, 100), expected, "{recipient}");
     }
-    assert_eq!(ask(&daemon, "RCPT", "ben@example.org", 20_000), "552 5.2.3 Message is larger than the mailbox may hold");
+    assert_eq!(
+        ask(&daemon, "RCPT", "ben@example.org", 20_000),
+        "552 5.2.3 Message is larger than the mailbox may hold"
+    );
     assert_eq!(ask(&daemon, "MAIL", "ben@example.org", 100), "DUNNO");
     daemon.edit_ldif(|text| text.replace("mailQuota: 2G;#voice%20M;Archive%100M", "mailQuota: 1"));
     // It would never fit in anna's, and ben's is full for now: what can be cured decides.
@@ -276,8 +282,13 @@ fn commands_say_what_is_wrong_and_how_it_ended() {
         let limit = &daemon.json(&["show", "ben@example.org"])["buckets"][0]["limit"];
         limit["bytes"] == 20 * 1024 && limit["messages"] == 7
     });
-    assert_eq!(daemon.ldif(), LDIF.replace("mailQuota: 10K\n", "mailQuota: 20K\nmailMsgQuota: 7\n"));
-    assert!(daemon.ok(&["check", "--format", "csv"]).lines().any(|line| line.starts_with("account,ben@example.org,default,")));
+    assert_eq!(daemon.ldif(), LDIF.replacen("mailQuota: 10K\n", "mailQuota: 20K\nmailMsgQuota: 7\n", 1));
+    assert!(
+        daemon
+            .ok(&["check", "--format", "csv"])
+            .lines()
+            .any(|line| line.starts_with("account,ben@example.org,default,"))
+    );
     let lines = daemon.ok(&["check", "--format", "json"]);
     assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{lines}");
 }

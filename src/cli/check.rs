@@ -47,9 +47,15 @@ fn worth_attention(line: &Line) -> bool {
 
 /// Where the report goes. Tables need all rows to know how wide they are; the other forms flow.
 enum Paper {
-    Text { accounts: comfy_table::Table, domains: comfy_table::Table, notes: Vec<String> },
+    Text(Box<Tables>),
     Json(std::io::BufWriter<std::io::StdoutLock<'static>>),
     Csv(std::io::BufWriter<std::io::StdoutLock<'static>>),
+}
+
+struct Tables {
+    accounts: comfy_table::Table,
+    domains: comfy_table::Table,
+    notes: Vec<String>,
 }
 
 const CSV_HEAD: &str =
@@ -59,11 +65,11 @@ impl Paper {
     fn new(format: TableFormat) -> Result<Paper> {
         let out = || std::io::BufWriter::new(std::io::stdout().lock());
         Ok(match format {
-            TableFormat::Text => Paper::Text {
+            TableFormat::Text => Paper::Text(Box::new(Tables {
                 accounts: table::new(&table::ACCOUNT_HEAD, &[2, 3, 4]),
                 domains: table::new(&table::DOMAIN_HEAD, &[1, 2, 3, 4, 5]),
                 notes: Vec::new(),
-            },
+            })),
             TableFormat::Json => Paper::Json(out()),
             TableFormat::Csv => {
                 let mut out = out();
@@ -80,7 +86,8 @@ impl Paper {
                 writeln!(out)
             }
             Paper::Csv(out) => rows(line).iter().try_for_each(|row| writeln!(out, "{}", csv(row))),
-            Paper::Text { accounts, domains, notes } => {
+            Paper::Text(tables) => {
+                let Tables { accounts, domains, notes } = &mut **tables;
                 match line {
                     Line::Account(report) => {
                         accounts.add_rows(table::account_rows(report));
@@ -100,7 +107,8 @@ impl Paper {
     fn end(self) -> Result<()> {
         match self {
             Paper::Json(mut out) | Paper::Csv(mut out) => out.flush()?,
-            Paper::Text { accounts, domains, notes } => {
+            Paper::Text(tables) => {
+                let Tables { accounts, domains, notes } = *tables;
                 let mut parts = 0;
                 for table in [accounts, domains].iter().filter(|table| table.row_count() > 0) {
                     if parts > 0 {

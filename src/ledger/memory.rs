@@ -26,11 +26,14 @@ struct State {
     health: Health,
 }
 
+/// Values by shelf and key; `None` is one that has gone.
+type Values = BTreeMap<(Shelf, Box<[u8]>), Option<Vec<u8>>>;
+
 /// What a batch has changed so far.
 #[derive(Default)]
 struct Draft {
     accounts: BTreeMap<Box<str>, Option<Record>>,
-    shelves: BTreeMap<(Shelf, Box<[u8]>), Option<Vec<u8>>>,
+    shelves: Values,
     floor: Revision,
 }
 

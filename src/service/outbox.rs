@@ -107,8 +107,8 @@ async fn work(
             return left + some.len();
         }
         let mut tries = tokio::task::JoinSet::new();
-        for subject in some.iter().cloned() {
-            let (accounting, directory) = (accounting.clone(), directory.clone());
+        for subject in some {
+            let (accounting, directory, subject) = (accounting.clone(), directory.clone(), subject.clone());
             tries.spawn(async move { attempt(&accounting, &*directory, &subject, pause).await });
         }
         while let Some(done) = tries.join_next().await {

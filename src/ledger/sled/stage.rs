@@ -9,11 +9,14 @@ use super::rows::{self, Head, State};
 use super::view::{Held, View};
 use crate::ledger::{Batch, LedgerError, Op, Outcome, Record, Revision, Shelf, beyond_limits};
 
+/// Values by shelf and key; `None` is one that has gone.
+type Values = BTreeMap<(Shelf, Box<[u8]>), Option<Vec<u8>>>;
+
 pub struct Group<'a> {
     view: &'a View,
     keys: &'a Keys,
     accounts: BTreeMap<Box<str>, Staged>,
-    values: BTreeMap<(Shelf, Box<[u8]>), Option<Vec<u8>>>,
+    values: Values,
     fresh: Vec<u128>,
     fresh_set: HashSet<u128>,
     state: State,
