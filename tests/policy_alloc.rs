@@ -1,8 +1,10 @@
 //! A request allocates nothing: neither its parsing, nor its reply, nor the way through the socket. Shown on the
 //! session's own thread, with an allocator that counts.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod support {
+    pub mod counting;
+}
+
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,33 +15,8 @@ use mailquotad::service::paced::Pace;
 use mailquotad::service::policy::{Answer, PolicySession};
 use mailquotad::service::socket::{Access, Bound, Peer, Stream};
 use mailquotad::wire::policy::{Code, Reply, Request};
+use support::counting::allocations;
 use tokio_util::sync::CancellationToken;
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-// The trait is unsafe; this passes everything on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Notes how many allocations its thread has seen: at the first request, and at the newest.
 #[derive(Default)]
@@ -51,7 +28,7 @@ struct Witness {
 
 impl Answer for Witness {
     fn answer(&self, request: &Request<'_>, _: &Peer, reply: &mut Reply<'_>) {
-        let count = COUNT.get();
+        let count = allocations();
         if self.requests.fetch_add(1, Ordering::SeqCst) == 0 {
             self.first.store(count, Ordering::SeqCst);
         }

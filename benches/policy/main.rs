@@ -2,11 +2,14 @@
 //! read to the empty line and answer. Both are asked in turn, in one run, by the same client process.
 //!
 //! `cargo bench --bench policy`; `BENCH=quick` makes it short. The table goes to the standard output, the figures
-//! to `target/bench/policy.json`. To measure another verdict, add it to the contenders in [`main`].
+//! to `target/bench/policy.json`. `session` is our listener and session with a
+//! verdict that is always the same, `daemon` the whole: 1,000,000 accounts, a third of them over quota.
 
 mod client;
 mod contender;
 mod report;
+#[path = "../../tests/support/site.rs"]
+mod site;
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +21,7 @@ use mailquotad::wire::policy::{Reply, Request};
 
 use contender::Contender;
 use report::{Round, Setting};
+use site::{Site, account};
 
 /// Recipients are `user0000000@example.org` and so on; a verdict that looks them up holds as many accounts.
 const ACCOUNTS: u32 = 1_000_000;
@@ -48,6 +52,18 @@ impl Answer for Dunno {
     }
 }
 
+/// The accounts that the clients ask for, a third of them over quota.
+fn everybody() -> Site {
+    let accounts = if cfg!(debug_assertions) { 1000 } else { ACCOUNTS };
+    let mut site = Site::new("");
+    let address = |number: u32| format!("user{number:07}@example.org");
+    site.load((0..accounts).map(|number| account(number.into(), &address(number), "2G;Archive%1G")));
+    for number in (0..accounts).step_by(3) {
+        site.holds(&address(number), 3 << 30, 1000);
+    }
+    site
+}
+
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [first, rest @ ..] = &arguments[..]
@@ -57,7 +73,11 @@ fn main() -> anyhow::Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let contenders = [Contender::echo(folder.path())?, Contender::session("session", Dunno, folder.path(), &runtime)?];
+    let contenders = [
+        Contender::echo(folder.path())?,
+        Contender::session("session", Dunno, folder.path(), &runtime)?,
+        Contender::session("daemon", everybody().admission(), folder.path(), &runtime)?,
+    ];
     let plan = Plan::chosen();
     let settings = measure(&contenders, &plan)?;
     report::print(&contenders, &settings);
