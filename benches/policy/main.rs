@@ -4,22 +4,25 @@
 //! `cargo bench --bench policy`; `BENCH=quick` makes it short. The table goes to the standard output, the figures
 //! to `target/bench/policy.json`. To measure another verdict, add it to the contenders in [`main`].
 
+mod accounts;
 mod client;
 mod contender;
 mod report;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mailquotad::service::policy::Answer;
 use mailquotad::service::socket::Peer;
+use mailquotad::telemetry::log::{Log, LogOptions, Rotation, Target};
 use mailquotad::wire::endpoint::Endpoint;
 use mailquotad::wire::policy::{Reply, Request};
 
 use contender::Contender;
 use report::{Round, Setting};
 
-/// Recipients are `user0000000@example.org` and so on; a verdict that looks them up holds as many accounts.
+/// Recipients are `user0000000@example.org` and so on.
 const ACCOUNTS: u32 = 1_000_000;
 
 struct Plan {
@@ -57,7 +60,15 @@ fn main() -> anyhow::Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let contenders = [Contender::echo(folder.path())?, Contender::session("session", Dunno, folder.path(), &runtime)?];
+    let admission = accounts::admission(ACCOUNTS, Arc::default())?;
+    let contenders = [
+        Contender::echo(folder.path())?,
+        Contender::session("session", Dunno, folder.path(), &runtime)?,
+        Contender::session("admission", admission, folder.path(), &runtime)?,
+    ];
+    // As the daemon logs: one line for every refusal.
+    let target = Target::Files { directory: folder.path().into(), rotation: Rotation::Never, keep: 1 };
+    let _log = Log::start(&LogOptions { target, ..LogOptions::default() })?;
     let plan = Plan::chosen();
     let settings = measure(&contenders, &plan)?;
     report::print(&contenders, &settings);
