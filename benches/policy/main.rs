@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use mailquotad::service::policy::Answer;
 use mailquotad::service::socket::Peer;
+use mailquotad::telemetry::log::{Log, LogOptions, Rotation, Target};
 use mailquotad::wire::endpoint::Endpoint;
 use mailquotad::wire::policy::{Reply, Request};
 
@@ -23,7 +24,7 @@ use contender::Contender;
 use report::{Round, Setting};
 use site::{Site, account};
 
-/// Recipients are `user0000000@example.org` and so on; a verdict that looks them up holds as many accounts.
+/// Recipients are `user0000000@example.org` and so on.
 const ACCOUNTS: u32 = 1_000_000;
 
 struct Plan {
@@ -78,6 +79,9 @@ fn main() -> anyhow::Result<()> {
         Contender::session("session", Dunno, folder.path(), &runtime)?,
         Contender::session("daemon", everybody().admission(), folder.path(), &runtime)?,
     ];
+    // As the daemon logs: one line for every refusal.
+    let target = Target::Files { directory: folder.path().into(), rotation: Rotation::Never, keep: 1 };
+    let _log = Log::start(&LogOptions { target, ..LogOptions::default() })?;
     let plan = Plan::chosen();
     let settings = measure(&contenders, &plan)?;
     report::print(&contenders, &settings);
