@@ -85,12 +85,11 @@ impl DomainState {
     }
 
     pub fn join(&mut self, account: &Arc<Account>) {
-        self.leave(account);
         self.members.insert_unique(hash(&account.address), account.clone(), |known| hash(&known.address));
     }
 
     pub fn leave(&mut self, account: &Account) {
-        if let Ok(known) = self.members.find_entry(hash(&account.address), |known| known.address == account.address) {
+        if let Ok(known) = self.members.find_entry(hash(&account.address), |known| std::ptr::eq(&**known, account)) {
             known.remove();
         }
     }

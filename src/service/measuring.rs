@@ -56,11 +56,12 @@ impl Measuring {
 
     /// Measures one mailbox and returns when the result is safe in the ledger.
     pub async fn measure(&self, account: &Arc<Account>) -> Result<Measured, MeasureError> {
+        let before = account.lock().total();
         for _ in 0..TRIES {
-            let (based_on, before) = {
+            let based_on = {
                 let mut seat = account.lock();
                 seat.hinted = false;
-                (seat.revision, seat.total())
+                seat.revision
             };
             let found = self.read(account).await?;
             if !found.problems.is_empty() {

@@ -385,6 +385,8 @@ impl Sync {
                     }
                 }));
                 self.withdraw(&account);
+                // Not within `withdraw`: an account that is taken over joins the same domain next.
+                self.accounting.book.drop_if_empty(domain_of(&account.address));
             }
             What::Domain(domain) => {
                 let mut state = domain.lock();
@@ -412,6 +414,10 @@ impl Sync {
     /// back, so do its usage and its clock.
     fn withdraw(&mut self, account: &Arc<Account>) {
         let book = &self.accounting.book;
+        // An entry whose address another one has taken over was withdrawn then.
+        if account.lock().gone {
+            return;
+        }
         let mut links = Links::default();
         drop(self.accounting.with_seat(account, |seat, _| {
             seat.gone = true;
@@ -431,7 +437,6 @@ impl Sync {
             state.commit(Some(&limits), None);
         }
         book.remove_account(account);
-        book.drop_if_empty(&domain.name);
     }
 }
 

@@ -1,0 +1,272 @@
+//! The state between the adapters: totals, limits, standings, wishes; and what happens when the ledger fails.
+
+mod support {
+    pub mod failing_ledger;
+    pub mod site;
+}
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mailquotad::account::{EntryId, Status};
+use mailquotad::directory::Change;
+use mailquotad::ledger::{MemoryLedger, Outcome, Shelf};
+use mailquotad::mailstore::maildir::{MaildirOptions, MaildirStore};
+use mailquotad::quota::{CellKey, Delta, Level, Moment, Usage};
+use mailquotad::service::admission::Message;
+use mailquotad::service::measuring::Measuring;
+use mailquotad::service::report;
+use proptest::prelude::*;
+use support::failing_ledger::FailingLedger;
+use support::site::{Site, account, domain};
+
+const MINUTE: u64 = 60_000;
+
+fn level(site: &Site, address: &str) -> Level {
+    let account = site.accounting.book.account(address).unwrap();
+    site.accounting.level(&account.lock(), &site.accounting.settings.load())
+}
+
+fn wished(site: &Site) -> Vec<String> {
+    let mut keys = Vec::new();
+    site.accounting.ledger.shelf_all(Shelf::Outbox, &mut |key, _| keys.push(String::from_utf8_lossy(key).into())).unwrap();
+    keys
+}
+
+#[test]
+fn a_standing_moves_with_the_clock_and_leaves_a_wish_behind() {
+    let mut site = Site::new("[enforcement]\ngrace_period = \"10m\"\n");
+    site.clock.set(Moment(100 * MINUTE));
+    site.load([domain(1, "example.org", ""), account(2, "anna@example.org", "100")]);
+    assert_eq!(level(&site, "anna@example.org"), Level::Under);
+    site.holds("anna@example.org", 95, 1);
+    assert_eq!(level(&site, "anna@example.org"), Level::Warned);
+    site.holds("anna@example.org", 100, 2);
+    assert_eq!(level(&site, "anna@example.org"), Level::Over);
+    assert!(wished(&site).is_empty(), "the grace period runs");
+    assert_eq!(site.accounting.timers.next(), Some(Moment(110 * MINUTE)));
+
+    site.clock.set(Moment(110 * MINUTE));
+    site.accounting.settle_accounts();
+    assert_eq!(level(&site, "anna@example.org"), Level::Blocked);
+    assert_eq!(wished(&site), ["aanna@example.org"]);
+
+    // The limit grows: the reason is gone, and with it the wish.
+    site.sync.apply(Change::Entry(account(2, "anna@example.org", "1000")));
+    assert_eq!(level(&site, "anna@example.org"), Level::Under);
+    assert!(wished(&site).is_empty());
+    let stored = site.accounting.ledger.read("anna@example.org").unwrap().unwrap();
+    assert!(stored.standings.is_empty());
+}
+
+#[test]
+fn an_admins_status_is_never_wished_away() {
+    let mut site = Site::new("[enforcement]\ngrace_period = \"0s\"\n");
+    for (number, status) in
+        [Status::Inactive, Status::Disabled, Status::Deleted, Status::Hold, Status::Removed].into_iter().enumerate()
+    {
+        let address = format!("user{number}@example.org");
+        let mut entry = account(number as u128, &address, "10");
+        if let mailquotad::account::Entry::Account(entry) = &mut entry {
+            entry.mail_status = status;
+        }
+        site.load([entry]);
+        site.holds(&address, 100, 1);
+        assert_eq!(level(&site, &address), Level::Blocked);
+        assert!(wished(&site).is_empty(), "{status:?}");
+    }
+}
+
+#[test]
+fn what_was_over_before_a_restart_is_over_since_then() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let settings = "[enforcement]\ngrace_period = \"10m\"\n";
+    let entries = || [domain(1, "example.org", "50"), account(2, "anna@example.org", "100;Old%5")];
+    let mut before = Site::on(ledger.clone(), settings);
+    before.clock.set(Moment(MINUTE));
+    before.load(entries());
+    before.holds("anna@example.org", 100, 1);
+    let mut after = Site::on(ledger, settings);
+    after.clock.set(Moment(5 * MINUTE));
+    after.load(entries());
+    let report = report::account(&after.accounting, &after.accounting.book.account("anna@example.org").unwrap());
+    assert_eq!((report.standing, report.since.as_deref()), (Level::Over, Some("1970-01-01T00:01:00Z")));
+    assert_eq!(report.buckets[0].used.bytes, 100);
+    let domain = report::domain(&after.accounting.book.domain("example.org").unwrap());
+    assert_eq!((domain.standing, domain.used.bytes), (Level::Blocked, 100));
+}
+
+#[test]
+fn an_entry_that_goes_and_comes_back_keeps_its_usage_and_its_clock() {
+    let mut site = Site::new("[enforcement]\ngrace_period = \"10m\"\n");
+    site.clock.set(Moment(MINUTE));
+    site.load([account(1, "anna@example.org", "10"), account(2, "ben@example.org", "10")]);
+    site.holds("anna@example.org", 20, 1);
+    site.load([account(2, "ben@example.org", "10")]);
+    assert!(site.accounting.book.account("anna@example.org").is_none());
+    assert_eq!(site.accounting.book.domain("example.org").unwrap().lock().held.usage(), Usage::ZERO);
+    assert_eq!(site.accounting.accounts_at.at(Level::Over), 0);
+    site.clock.set(Moment(9 * MINUTE));
+    site.sync.apply(Change::Entry(account(1, "anna@example.org", "10")));
+    let report = report::account(&site.accounting, &site.accounting.book.account("anna@example.org").unwrap());
+    assert_eq!((report.standing, report.since.as_deref()), (Level::Over, Some("1970-01-01T00:01:00Z")));
+}
+
+#[test]
+fn an_address_may_move_to_another_entry_within_one_load() {
+    let mut site = Site::new("");
+    site.load([account(1, "anna@example.org", "10")]);
+    site.holds("anna@example.org", 7, 1);
+    site.load([account(9, "anna@example.org", "20")]);
+    let report = report::account(&site.accounting, &site.accounting.book.account("anna@example.org").unwrap());
+    assert_eq!((report.buckets[0].used.bytes, report.buckets[0].limit.bytes), (7, Some(20)));
+    assert_eq!(site.accounting.book.domain("example.org").unwrap().lock().held.usage(), Usage::new(7, 1));
+    assert_eq!(site.accounting.book.accounts(), 1);
+    site.sync.apply(Change::Gone(EntryId(1)));
+    assert!(site.accounting.book.account("anna@example.org").is_some(), "the entry that had it before is long gone");
+}
+
+#[tokio::test]
+async fn a_repeated_change_counts_once_also_when_both_are_under_way() {
+    let mut site = Site::new("");
+    site.load([account(1, "anna@example.org", "")]);
+    let anna = site.accounting.book.account("anna@example.org").unwrap();
+    let change = |key| {
+        let delta = Delta { bytes: 10, messages: 1 };
+        site.accounting.change(&anna, vec![(CellKey::new("INBOX", None), delta)], key)
+    };
+    let (one, two) = tokio::join!(change(Some(7)), change(Some(7)));
+    let mut outcomes = [one.unwrap(), two.unwrap()].map(|outcome| format!("{outcome:?}"));
+    outcomes.sort();
+    assert_eq!(outcomes, ["Applied", "Duplicate"]);
+    assert_eq!(change(Some(7)).await.unwrap(), Outcome::Duplicate);
+    assert_eq!(change(None).await.unwrap(), Outcome::Applied);
+    assert_eq!(anna.lock().total(), Usage::new(20, 2));
+    assert_eq!(site.accounting.ledger.read("anna@example.org").unwrap().unwrap().cells, anna.lock().cells);
+}
+
+#[tokio::test]
+async fn verdicts_go_on_when_the_ledger_cannot_write_and_a_measurement_heals() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let fails = broken.clone();
+    let ledger = FailingLedger::new(MemoryLedger::new(), move |_| fails.load(Ordering::SeqCst));
+    let mut site = Site::on(Arc::new(ledger), "[enforcement]\nallowance = \"none\"\n");
+    site.load([account(1, "anna@example.org", "100")]);
+    let anna = site.accounting.book.account("anna@example.org").unwrap();
+    let delta = || vec![(CellKey::new("INBOX", None), Delta { bytes: 60, messages: 1 })];
+    broken.store(true, Ordering::SeqCst);
+    let refused = site.accounting.change(&anna, delta(), Some(1)).await;
+    assert!(refused.unwrap_err().to_string().contains("no space left"), "the change is not acknowledged");
+    let explained = report::explain(&site.admission(), &site.accounting, "anna@example.org", Message::of_size(50));
+    assert_eq!(explained.verdict, "defer", "memory knows of it all the same");
+    assert!(site.accounting.ledger.read("anna@example.org").unwrap().is_none(), "and the ledger does not");
+
+    // The disk has room again. A measurement is based on what memory has, finds that the ledger never got
+    // that far, and puts both right.
+    broken.store(false, Ordering::SeqCst);
+    let folder = tempfile::tempdir().unwrap();
+    let cur = folder.path().join("anna/cur");
+    std::fs::create_dir_all(&cur).unwrap();
+    std::fs::write(cur.join("1.M1.h,S=70:2,"), [b'x'; 70]).unwrap();
+    let path = format!("{}/%n", folder.path().display()).parse().unwrap();
+    let store = Arc::new(MaildirStore::new(MaildirOptions::new(path)));
+    let measured = Measuring::new(site.accounting.clone(), store, 1).measure(&anna).await.unwrap();
+    assert_eq!((measured.before.bytes, measured.after.bytes), (60, 70));
+    assert_eq!(anna.lock().total(), Usage::new(70, 1));
+    let stored = site.accounting.ledger.read("anna@example.org").unwrap().unwrap();
+    assert_eq!((stored.cells.total(), stored.revision), (Usage::new(70, 1), anna.lock().revision));
+}
+
+#[test]
+fn promises_are_added_up() {
+    let mut site = Site::new("[quota]\ndefault_mailbox = \"5\"\n");
+    site.load([
+        domain(1, "example.org", "100"),
+        account(2, "a@example.org", "10"),
+        account(3, "b@example.org", ""),
+        account(4, "c@example.org", "-1"),
+    ]);
+    let report = |site: &Site| report::domain(&site.accounting.book.domain("example.org").unwrap());
+    assert_eq!((report(&site).committed, report(&site).uncommitted, report(&site).accounts), (15, 1, 3));
+    site.load([domain(1, "example.org", "100"), account(2, "a@example.org", "30"), account(4, "c@example.org", "1")]);
+    assert_eq!((report(&site).committed, report(&site).uncommitted, report(&site).accounts), (31, 0, 2));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put { who: usize, quota: &'static str },
+    Drop { who: usize },
+    Holds { who: usize, bytes: u64, messages: u64 },
+    Reload,
+    Wait,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let quotas = prop_oneof![Just("10"), Just("1000"), Just("-1"), Just("bad"), Just("")];
+    let step = prop_oneof![
+        (0usize..6, quotas).prop_map(|(who, quota)| Step::Put { who, quota }),
+        (0usize..6).prop_map(|who| Step::Drop { who }),
+        (0usize..6, 0u64..50, 0u64..5).prop_map(|(who, bytes, messages)| Step::Holds { who, bytes, messages }),
+        Just(Step::Reload),
+        Just(Step::Wait),
+    ];
+    proptest::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever happens in whatever order: a domain holds what its accounts hold, the tally knows how many
+    /// stand where, and the ledger has what memory has.
+    #[test]
+    fn sums_and_tallies_are_those_of_the_accounts(steps in steps()) {
+        let mut site = Site::new("[enforcement]\ngrace_period = \"10m\"\n");
+        site.load([]);
+        let mut present: BTreeMap<usize, &'static str> = BTreeMap::new();
+        let address = |who: usize| format!("user{who}@{}.example", who % 2);
+        let mut now = 0;
+        for step in steps {
+            match step {
+                Step::Put { who, quota } => {
+                    present.insert(who, quota);
+                    site.sync.apply(Change::Entry(account(who as u128, &address(who), quota)));
+                }
+                Step::Drop { who } => {
+                    present.remove(&who);
+                    site.sync.apply(Change::Gone(EntryId(who as u128)));
+                }
+                Step::Holds { who, bytes, messages } if present.contains_key(&who) => {
+                    site.holds(&address(who), bytes, messages);
+                }
+                Step::Holds { .. } => {}
+                Step::Reload => site.load(present.iter().map(|(who, quota)| account(*who as u128, &address(*who), quota))),
+                Step::Wait => {
+                    now += 5 * MINUTE;
+                    site.clock.set(Moment(now));
+                    site.accounting.settle_accounts();
+                }
+            }
+        }
+        let mut held: BTreeMap<String, Usage> = BTreeMap::new();
+        let mut levels: BTreeMap<Level, i64> = BTreeMap::new();
+        for who in present.keys() {
+            let account = site.accounting.book.account(&address(*who)).unwrap();
+            let total = account.lock().total();
+            let sum = held.entry(account.lock().domain.name.to_string()).or_default();
+            *sum = *sum + total;
+            *levels.entry(level(&site, &address(*who))).or_default() += 1;
+            let stored = site.accounting.ledger.read(&address(*who)).unwrap().unwrap_or_default();
+            prop_assert_eq!(&stored.cells, &account.lock().cells);
+            prop_assert_eq!(stored.standings, account.lock().standings_kept());
+        }
+        prop_assert_eq!(site.accounting.book.accounts(), present.len());
+        for domain in site.accounting.book.domains() {
+            prop_assert_eq!(domain.lock().held.usage(), held.remove(&*domain.name).unwrap_or_default());
+        }
+        prop_assert!(held.is_empty());
+        for standing in [Level::Warned, Level::Over, Level::Blocked] {
+            prop_assert_eq!(site.accounting.accounts_at.at(standing), levels.get(&standing).copied().unwrap_or(0));
+        }
+    }
+}
