@@ -4,9 +4,12 @@ mod maildir;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use maildir::{Spool, ann, folders};
 use mailquotad::mailstore::MailStore;
@@ -140,14 +143,26 @@ fn deliveries_renames_and_expunges_end_in_exact_agreement() {
     assert_eq!(spool.folders(), expected);
 }
 
+/// A mailbox whose INBOX is too large to be read in one call, for which the kernel would lock it.
+fn large(root: &Path) -> Mail<'_> {
+    let mut mail = Mail { root, name: "host".into(), next: 0, messages: Vec::new() };
+    for (dir, numbers) in [("cur", 0..4000), (".A/cur", 4000..4200), (".A.B/cur", 4200..4400)] {
+        for n in numbers {
+            let path = format!("{dir}/1700{n:06}.M{n}P1.a-longer-host-name.example.org,S={n}:2,");
+            fs::write(root.join(&path), "").unwrap();
+            mail.messages.push((path, n));
+        }
+    }
+    mail
+}
+
 /// All that happens here is renaming within a folder, so no measurement may find more than there is.
 #[test]
 fn a_message_whose_flags_change_is_never_counted_twice() {
     let spool = spool();
     let root = spool.root();
-    let mut mail = Mail { root: &root, name: "host".into(), next: 0, messages: Vec::new() };
+    let mut mail = large(&root);
     let mut dice = Dice(42);
-    (0..1500).for_each(|_| mail.deliver(&mut dice));
     let bytes: u64 = mail.messages.iter().map(|(_, size)| size).sum();
     let stop = AtomicBool::new(false);
     let store = spool.store();
@@ -160,13 +175,64 @@ fn a_message_whose_flags_change_is_never_counted_twice() {
         let ends = Ends(&stop);
         for _ in 0..60 {
             let found = store.measure(&ann(), &[]).unwrap();
-            assert!(found.files <= 1500 && found.cells.total().bytes <= bytes, "{found:?}");
+            assert!(found.files <= 4400 && found.cells.total().bytes <= bytes, "{found:?}");
         }
         drop(ends);
         user.join().unwrap();
     });
     let found = store.measure(&ann(), &[]).unwrap();
-    assert_eq!((found.files, found.cells.total().bytes), (1500, bytes));
+    assert_eq!((found.files, found.cells.total().bytes), (4400, bytes));
+}
+
+/// Waits until a change would show in the directories' times: the kernel's clock for them stands still for
+/// some milliseconds.
+fn settle(root: &Path) {
+    let newest = ["cur", ".A/cur", ".A.B/cur"].map(|dir| changed(&root.join(dir))).into_iter().max().unwrap();
+    let probe = root.join("tmp/probe");
+    loop {
+        fs::write(&probe, "").unwrap();
+        if changed(&probe) > newest {
+            return;
+        }
+    }
+}
+
+fn changed(path: &Path) -> (i64, i64) {
+    let metadata = fs::metadata(path).unwrap();
+    (metadata.ctime(), metadata.ctime_nsec())
+}
+
+/// One message goes to another folder, or changes its flags, somewhere in the middle of each measurement.
+/// A single pass would miss it or count it twice.
+#[test]
+fn what_moves_once_while_it_is_measured_is_counted_exactly() {
+    let spool = spool();
+    let root = spool.root();
+    let mut mail = large(&root);
+    let mut dice = Dice(7);
+    let bytes: u64 = mail.messages.iter().map(|(_, size)| size).sum();
+    let store = spool.store();
+    let start = Instant::now();
+    store.measure(&ann(), &[]).unwrap();
+    let usual = start.elapsed();
+    for round in 0..150 {
+        settle(&root);
+        let begun = Barrier::new(2);
+        let delay = usual * u32::try_from(dice.roll(100)).unwrap() / 100;
+        let found = thread::scope(|scope| {
+            scope.spawn(|| {
+                begun.wait();
+                let start = Instant::now();
+                while start.elapsed() < delay {
+                    std::hint::spin_loop();
+                }
+                mail.touch(&mut dice, round % 3 != 0);
+            });
+            begun.wait();
+            store.measure(&ann(), &[]).unwrap()
+        });
+        assert_eq!((found.files, found.cells.total().bytes), (4400, bytes), "round {round}");
+    }
 }
 
 /// Folders that are made, renamed and removed while the mailbox is measured.
