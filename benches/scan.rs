@@ -80,7 +80,7 @@ fn compare(setting: &Setting, sizes_in_names: bool) {
             }
         }
     }
-    let medians: Vec<Duration> = times.iter_mut().map(median).collect();
+    let medians: Vec<Duration> = times.iter_mut().map(|times| median(times)).collect();
     for ((name, _), median) in runs.iter().zip(&medians) {
         let speed = |other: Duration| other.as_secs_f64() / median.as_secs_f64();
         println!(
@@ -93,7 +93,7 @@ fn compare(setting: &Setting, sizes_in_names: bool) {
     }
 }
 
-fn median(times: &mut Vec<Duration>) -> Duration {
+fn median(times: &mut [Duration]) -> Duration {
     times.sort();
     times[times.len() / 2]
 }

@@ -48,7 +48,7 @@ struct Mail<'a> {
 impl Mail<'_> {
     fn deliver(&mut self, dice: &mut Dice) {
         let size = dice.roll(5000) as u64;
-        let told = if size % 3 == 0 { String::new() } else { format!(",S={size}") };
+        let told = if size.is_multiple_of(3) { String::new() } else { format!(",S={size}") };
         let folder = ["", ".A", ".A.B"][dice.roll(3)];
         self.next += 1;
         let name = format!("17{:08}.M{}.{}{told}", self.next, self.next * 7, self.name);
