@@ -55,10 +55,10 @@ fn missing_permissions_are_a_problem() {
     spool.put("cur/1", 5);
     spool.folder(".Closed");
     spool.put(".Closed/cur/1", 7);
-    fs::set_permissions(spool.root().join(".Closed/cur"), PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(spool.root().join(".Closed/cur"), PermissionsExt::from_mode(0o000)).unwrap();
     let bob = spool.path().join("example.org/bob/Maildir");
     fs::create_dir_all(&bob).unwrap();
-    fs::set_permissions(&bob, PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(&bob, PermissionsExt::from_mode(0o000)).unwrap();
     // The test binary may lie where nobody else may look.
     let copy = spool.path().join("test-binary");
     fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();

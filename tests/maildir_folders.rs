@@ -182,6 +182,19 @@ fn a_linked_message_has_the_size_of_the_file() {
     assert_eq!(spool.folders(), rows([("INBOX", 30, 1)]));
 }
 
+/// Delivery agents that link and unlink, rather than rename, show a message in both places for a moment. A
+/// copy under the same name is another file and takes room of its own.
+#[test]
+fn a_message_on_its_way_counts_once_and_a_copy_counts() {
+    let spool = Spool::new();
+    spool.put("new/1", 10);
+    fs::hard_link(spool.root().join("new/1"), spool.root().join("cur/1:2,S")).unwrap();
+    assert_eq!(spool.folders(), rows([("INBOX", 10, 1)]));
+    spool.put("new/2", 100);
+    spool.put("cur/2:2,S", 100);
+    assert_eq!(spool.folders(), rows([("INBOX", 210, 3)]));
+}
+
 #[test]
 fn one_folder_is_measured_without_the_others() {
     let spool = Spool::new();

@@ -150,7 +150,7 @@ impl MaildirStore {
     fn store_device(&self) -> Result<u64, MailStoreError> {
         let Some(store) = self.options.path.fixed_prefix() else { return Ok(0) };
         match stat(store) {
-            Ok(stat) => Ok(u64::from(stat.st_dev)),
+            Ok(stat) => Ok(stat.st_dev),
             Err(error) => Err(unreadable(store, error)),
         }
     }

@@ -18,11 +18,7 @@ struct Stamp {
 
 impl Stamp {
     fn of(stat: &Stat) -> Stamp {
-        Stamp {
-            device: u64::from(stat.st_dev),
-            inode: stat.st_ino,
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-        }
+        Stamp { device: stat.st_dev, inode: stat.st_ino, changed: (stat.st_ctime, stat.st_ctime_nsec as i64) }
     }
 }
 

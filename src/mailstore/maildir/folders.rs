@@ -132,7 +132,7 @@ impl Walk<'_> {
 
     fn identity(&self, path: &CStr) -> Option<(u64, u64)> {
         let stat = statat(self.root, path, AtFlags::empty()).ok()?;
-        Some((u64::from(stat.st_dev), stat.st_ino))
+        Some((stat.st_dev, stat.st_ino))
     }
 
     /// Reads one directory and queues what it finds there. False if it holds nothing new.

@@ -26,8 +26,10 @@ pub struct Types<'a> {
     table: &'a TypeTable,
     known: &'a [[u8; RECORD]],
     fingerprint: u64,
-    /// Everything met in this measurement.
-    met: HashMap<u64, u8>,
+    /// What had to be read in this measurement.
+    fresh: HashMap<u64, u8>,
+    /// Every message met in this measurement, those that were met again more than once.
+    met: Vec<[u8; RECORD]>,
     head: Vec<u8>,
 }
 
@@ -42,16 +44,20 @@ impl<'a> Types<'a> {
             Some((header, records)) if header == header_of(fingerprint) => records.as_chunks().0,
             _ => &[],
         };
-        Some(Types { table, known, fingerprint, met: HashMap::new(), head: Vec::new() })
+        Some(Types { table, known, fingerprint, fresh: HashMap::new(), met: Vec::new(), head: Vec::new() })
     }
 
     /// The number of the message's type, or `None` if it has none.
     pub fn find(&mut self, dir: BorrowedFd, file: &std::ffi::CStr, key: u64) -> Result<Option<u8>, Errno> {
-        let number = match self.met.get(&key).copied().or_else(|| self.known(key)) {
+        let number = match self.known(key).or_else(|| self.fresh.get(&key).copied()) {
             Some(number) => number,
-            None => self.read(dir, file)?,
+            None => {
+                let number = self.read(dir, file)?;
+                self.fresh.insert(key, number);
+                number
+            }
         };
-        self.met.insert(key, number);
+        self.met.push(record(key, number));
         Ok(Some(number).filter(|number| usize::from(*number) < self.table.names().len()))
     }
 
@@ -79,13 +85,14 @@ impl<'a> Types<'a> {
 
     /// What to remember. `all` says that every message was met, so that those that were not are gone.
     pub fn into_memory(self, all: bool) -> TypeMemory {
-        let mut records: Vec<[u8; RECORD]> = Vec::with_capacity(self.met.len());
-        records.extend(self.met.iter().map(|(key, number)| record(*key, *number)));
+        let mut records = self.met;
         if !all {
-            records.extend(self.known.iter().filter(|record| !self.met.contains_key(&key_of(record))));
+            records.extend_from_slice(self.known);
         }
         records.sort_unstable_by_key(key_of);
-        let mut memory = header_of(self.fingerprint).to_vec();
+        records.dedup_by_key(|record| key_of(record));
+        let mut memory = Vec::with_capacity(HEADER + records.len() * RECORD);
+        memory.extend_from_slice(&header_of(self.fingerprint));
         memory.extend_from_slice(records.as_flattened());
         memory
     }
