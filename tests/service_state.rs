@@ -30,7 +30,10 @@ fn level(site: &Site, address: &str) -> Level {
 
 fn wished(site: &Site) -> Vec<String> {
     let mut keys = Vec::new();
-    site.accounting.ledger.shelf_all(Shelf::Outbox, &mut |key, _| keys.push(String::from_utf8_lossy(key).into())).unwrap();
+    site.accounting
+        .ledger
+        .shelf_all(Shelf::Outbox, &mut |key, _| keys.push(String::from_utf8_lossy(key).into()))
+        .unwrap();
     keys
 }
 
@@ -269,4 +272,47 @@ proptest! {
             prop_assert_eq!(site.accounting.accounts_at.at(standing), levels.get(&standing).copied().unwrap_or(0));
         }
     }
+}
+
+#[test]
+fn rules_and_further_roots_are_part_of_the_verdict() {
+    let mut site = Site::new(
+        "[quota]\nrules = [\"Trash:storage=+1K\", \"SPAM:ignore\"]\n\
+         [[quota.root]]\nname = \"everything\"\nrules = [\"*:bytes=500\"]\n\
+         [enforcement]\nallowance = \"none\"\ngrace_period = \"0s\"\n",
+    );
+    site.load([account(1, "anna@example.org", "100"), account(2, "ben@example.org", "1000")]);
+    let verdict = |site: &Site, address: &str, folder: &str, size| {
+        let message = Message { size, folder, kind: None };
+        report::explain(&site.admission(), &site.accounting, address, message).verdict
+    };
+    site.holds("anna@example.org", 90, 1);
+    assert_eq!(verdict(&site, "anna@example.org", "INBOX", 20), "defer");
+    assert_eq!(verdict(&site, "anna@example.org", "Trash", 20), "pass", "Trash may have a KiB more");
+    assert_eq!(verdict(&site, "anna@example.org", "SPAM", 99), "pass", "not counted in the first root");
+
+    site.holds("ben@example.org", 490, 1);
+    assert_eq!(verdict(&site, "ben@example.org", "INBOX", 20), "defer", "the second root holds 500 bytes");
+    site.holds("ben@example.org", 500, 1);
+    assert_eq!(verdict(&site, "ben@example.org", "INBOX", 1), "reject");
+    let report = report::account(&site.accounting, &site.accounting.book.account("ben@example.org").unwrap());
+    assert_eq!(
+        (report.standing, &*report.roots[0].name, report.roots[0].standing),
+        (Level::Under, "everything", Level::Blocked)
+    );
+
+    // An account's own rules come with its entry; a bad one leaves the last good ones in force.
+    let with_rule = |rule: &str| match account(1, "anna@example.org", "100") {
+        mailquotad::account::Entry::Account(mut entry) => {
+            entry.rules = vec![rule.into()];
+            mailquotad::account::Entry::Account(entry)
+        }
+        other => other,
+    };
+    site.sync.apply(Change::Entry(with_rule("*:bytes=300")));
+    assert_eq!(verdict(&site, "anna@example.org", "INBOX", 20), "pass");
+    site.sync.apply(Change::Entry(with_rule("*:bytes=lots")));
+    assert_eq!(verdict(&site, "anna@example.org", "INBOX", 20), "pass");
+    let anna = site.accounting.book.account("anna@example.org").unwrap();
+    assert!(anna.lock().problem.as_deref().unwrap().contains("quota rule `*:bytes=lots`"));
 }

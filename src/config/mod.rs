@@ -101,6 +101,7 @@ impl Config {
             units: self.quota.units,
             zero: self.quota.zero,
             defaults: Arc::new(self.quota.defaults()),
+            roots: self.quota.roots.clone().into(),
             delimiter: self.quota.recipient_delimiter.clone().into(),
             reservation: self.enforcement.reservation_timeout,
             texts: self.policy.texts.clone(),

@@ -93,6 +93,13 @@ pub struct Bucket {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limits(Vec<Bucket>);
 
+/// Buckets of the same names in the same order as those of other limits.
+impl FromIterator<Bucket> for Limits {
+    fn from_iter<I: IntoIterator<Item = Bucket>>(buckets: I) -> Limits {
+        Limits(buckets.into_iter().collect())
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits(vec![Bucket { name: BucketName::Default, limit: Limit::NONE }])

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::domain::Domain;
+use super::roots::Roots;
 use crate::account::{EntryId, Status};
 use crate::ledger::Revision;
 use crate::mailstore::MailboxRef;
@@ -39,6 +40,8 @@ pub struct Seat {
     pub measured: Option<Moment>,
     pub sums: SmallVec<[Usage; 1]>,
     pub standings: SmallVec<[Standing; 1]>,
+    /// Rules and further roots, where there are any.
+    pub roots: Option<Box<Roots>>,
     pub on_their_way: Option<Box<OnTheirWay>>,
     /// It is on the list of mailboxes to be measured soon.
     pub hinted: bool,
@@ -50,11 +53,19 @@ pub struct Seat {
     pub gone: bool,
 }
 
-/// The two quota attributes, parsed.
+/// The two quota attributes, parsed, and the account's own rules, which are known to parse.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Specs {
     pub bytes: Spec,
     pub messages: Spec,
+    pub rules: Box<[Box<str>]>,
+}
+
+impl Specs {
+    /// What an entry without quotas says.
+    pub fn absent() -> Specs {
+        Specs { bytes: Spec::ABSENT, messages: Spec::ABSENT, rules: Box::default() }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,13 +99,17 @@ impl Seat {
         let standing = |name: String| kept.iter().find(|(known, _)| **known == *name).map(|(_, s)| *s);
         self.standings =
             self.limits.buckets().iter().map(|bucket| standing(bucket.name.to_string()).unwrap_or_default()).collect();
+        if let Some(roots) = &mut self.roots {
+            roots.stand(kept);
+        }
     }
 
     /// The standings that are worth keeping, by name.
     pub fn standings_kept(&self) -> Vec<(Box<str>, Standing)> {
         let named = self.limits.buckets().iter().zip(&self.standings);
         let kept = named.filter(|(_, standing)| **standing != Standing::UNDER);
-        kept.map(|(bucket, standing)| (bucket.name.to_string().into(), *standing)).collect()
+        let further = self.roots.iter().flat_map(|roots| roots.standings_kept());
+        kept.map(|(bucket, standing)| (bucket.name.to_string().into(), *standing)).chain(further).collect()
     }
 
     /// Room held at `now`; what has waited too long is dropped.

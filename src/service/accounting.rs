@@ -19,6 +19,7 @@ use super::book::Book;
 use super::clock::Clock;
 use super::domain::{Domain, DomainState};
 use super::outbox::{self, Subject};
+use super::roots::Roots;
 use super::settings::{Blocks, Settings, StatusMode};
 use super::timers::Timers;
 use crate::account::{Status, Writable};
@@ -172,12 +173,13 @@ impl Accounting {
     }
 
     /// Gives an account new limits; its cells fall into the new buckets at once.
-    pub fn limit(&self, account: &Arc<Account>, limits: Arc<Limits>) -> Receipt {
+    pub fn limit(&self, account: &Arc<Account>, limits: Arc<Limits>, roots: Option<Roots>) -> Receipt {
         self.with_seat(account, |seat, _| {
-            if *seat.limits == *limits {
+            if *seat.limits == *limits && roots.is_none() && seat.roots.is_none() {
                 return;
             }
             let kept = seat.standings_kept();
+            seat.roots = roots.map(Box::new);
             let before = std::mem::replace(&mut seat.limits, limits);
             seat.stand(&kept);
             seat.domain.lock().commit(Some(&before), Some(&seat.limits));
@@ -218,7 +220,11 @@ impl Accounting {
 
     fn advance(&self, account: &Arc<Account>, seat: &mut Seat, now: Moment, batch: &mut Batch) {
         let settings = self.settings.load();
-        seat.sums = SmallVec::from_vec(seat.limits.sums(&seat.cells));
+        let sums = match &seat.roots {
+            Some(roots) => roots.sums(&seat.limits, &seat.cells),
+            None => seat.limits.sums(&seat.cells),
+        };
+        seat.sums = SmallVec::from_vec(sums);
         if seat.gone {
             self.accounts_at.moved(std::mem::take(&mut seat.counted), Level::Under);
             return;
@@ -233,7 +239,9 @@ impl Accounting {
         };
         let standings: SmallVec<[Standing; 1]> =
             seat.limits.buckets().iter().zip(&seat.sums).zip(&seat.standings).map(next).collect();
-        if standings != seat.standings {
+        let Seat { roots, cells, .. } = seat;
+        let further_changed = roots.as_mut().is_some_and(|roots| roots.advance(cells, grace, now));
+        if standings != seat.standings || further_changed {
             seat.standings = standings;
             batch.push(Op::Standings { account: account.address.clone(), standings: seat.standings_kept() });
         }
@@ -242,7 +250,8 @@ impl Accounting {
             let standing = seat.standings.iter().find(|standing| standing.level == risen).copied().unwrap_or_default();
             events::standing_changed(&account.address, &"account", level, risen, standing.since, seat.total());
         }
-        if let Some(due) = seat.standings.iter().filter_map(|standing| standing.due(grace)).min() {
+        let further_due = seat.roots.as_ref().and_then(|roots| roots.due(grace));
+        if let Some(due) = seat.standings.iter().filter_map(|standing| standing.due(grace)).chain(further_due).min() {
             self.timers.at(due, Subject::Account(account.address.clone()));
         }
         self.accounts_at.moved(std::mem::replace(&mut seat.counted, risen), risen);

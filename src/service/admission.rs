@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::account::{Account, Seat};
 use super::accounting::Accounting;
 use super::expansion::{Expansion, expand};
 use super::measuring::Hints;
 use super::policy::Answer;
+use super::roots::Fillings;
 use super::settings::{OnFailure, Settings};
 use super::socket::Peer;
 use super::transactions::Transactions;
@@ -66,7 +67,11 @@ impl Admission {
     ) -> Verdict {
         let mut seat = account.lock();
         let bucket = seat.limits.bucket_of(message.folder, message.kind);
-        let root = filling(&mut seat, bucket, now);
+        let own = filling(&mut seat, bucket, now);
+        let roots: Fillings = match &seat.roots {
+            Some(roots) => roots.fillings(&seat.limits, message.folder, message.kind, own),
+            None => smallvec![own],
+        };
         let standing = seat.standings.first().copied().unwrap_or_default();
         let domain = seat.domain.lock();
         let statuses = Statuses {
@@ -78,7 +83,7 @@ impl Admission {
         let over_domain = domain.entry.is_some().then(|| domain.filling());
         drop(domain);
         drop(seat);
-        let recipient = Recipient::Account { statuses, standing, domain: over_domain, roots: &[root] };
+        let recipient = Recipient::Account { statuses, standing, domain: over_domain, roots: &roots };
         decide(message.size, &recipient, &settings.policy, now, trace)
     }
 

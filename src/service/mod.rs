@@ -25,6 +25,7 @@ pub mod policy;
 mod pool;
 pub mod report;
 pub mod resync;
+pub mod roots;
 pub mod settings;
 pub mod socket;
 pub mod status;

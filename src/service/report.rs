@@ -57,6 +57,9 @@ pub struct AccountReport {
     pub standing: Level,
     pub since: Option<String>,
     pub buckets: Vec<BucketReport>,
+    /// Further quota roots, where the site has any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<RootReport>,
     /// When the mailbox was last measured as a whole.
     pub measured: Option<String>,
     /// Why the directory's quota could not be read; the last good one is in force.
@@ -64,6 +67,15 @@ pub struct AccountReport {
     pub problem: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternates: Vec<String>,
+}
+
+/// A further quota root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootReport {
+    pub name: String,
+    pub used: Both<u64>,
+    pub limit: Both<Option<u64>>,
+    pub standing: Level,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +143,17 @@ pub fn account(accounting: &Accounting, account: &Account) -> AccountReport {
                 limit: bucket.limit.into(),
                 standing: standing.level,
                 since: since(*standing),
+            })
+            .collect(),
+        roots: seat
+            .roots
+            .iter()
+            .flat_map(|roots| roots.shown())
+            .map(|(name, used, limit, standing)| RootReport {
+                name: name.into(),
+                used: used.into(),
+                limit: limit.into(),
+                standing: standing.level,
             })
             .collect(),
         measured: seat.measured.map(|at| at.to_string()),

@@ -9,6 +9,7 @@ use crate::account::Status;
 use crate::wire::policy::{Code, CodeError};
 
 use crate::quota::bucket::Zero;
+use crate::quota::roots::Root;
 use crate::quota::verdict::{Policy, Reason};
 use crate::quota::{Action, Grace, Limits, Units, Verdict};
 
@@ -48,6 +49,8 @@ pub struct Settings {
     pub zero: Zero,
     /// What an account has whose directory entry and domain say nothing.
     pub defaults: Arc<Limits>,
+    /// The account's own root with the site's rules, then the further roots.
+    pub roots: Arc<[Root]>,
     /// The characters of which any one separates a local part from its extension.
     pub delimiter: Box<[char]>,
     /// How long room is held for a message that the store has not reported.

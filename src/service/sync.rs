@@ -16,11 +16,13 @@ use super::domain::Domain;
 use super::measuring::Hints;
 use super::outbox::{self, Subject};
 use super::pool::Pool;
+use super::roots::Roots;
 use super::settings::Settings;
 use super::status::DirectoryStatus;
 use crate::account::{AccountEntry, DomainEntry, Entry, EntryId, GroupEntry, Member, Single, domain_of};
 use crate::directory::Change;
 use crate::ledger::Record;
+use crate::quota::rule::Rule;
 use crate::quota::spec::Measure;
 use crate::quota::{Level, Limit, Limits, Moment, Spec};
 use crate::telemetry::events;
@@ -175,7 +177,7 @@ impl Sync {
         let (domain, _) = book.domain_or_new(domain_of(&entry.address));
         let last_good = kept.as_ref().map(|account| account.lock().specs.clone());
         let (specs, problem) = self.read_specs(&entry, last_good, &settings);
-        let limits = self.resolve(&specs, &domain, &settings);
+        let (limits, roots) = self.resolve(&specs, &domain, &settings);
         if let Some(problem) = &problem {
             events::value_bad(&entry.address, problem);
         }
@@ -193,7 +195,7 @@ impl Sync {
             book.remove_dn(&old_dn);
         }
         book.put_dn(&entry.dn, &target);
-        drop(self.accounting.limit(&account, limits));
+        drop(self.accounting.limit(&account, limits, roots));
         drop(self.accounting.with_seat(&account, |seat, _| {
             seat.dn = entry.dn;
             (seat.inet_status, seat.mail_status) = (entry.inet_status, entry.mail_status);
@@ -254,6 +256,7 @@ impl Sync {
             measured,
             sums: Default::default(),
             standings: Default::default(),
+            roots: None,
             on_their_way: None,
             hinted: false,
             wished: None,
@@ -284,19 +287,31 @@ impl Sync {
     ) -> (Arc<Specs>, Option<Box<str>>) {
         let bytes = read(&entry.quota, "mailQuota", Measure::Bytes(settings.units));
         let messages = read(&entry.messages, "mailMsgQuota", Measure::Messages);
-        match (bytes, messages) {
-            (Ok(bytes), Ok(messages)) => (self.specs.share(Specs { bytes, messages }), None),
-            (bytes, messages) => {
-                let why: Vec<_> = [bytes.err(), messages.err()].into_iter().flatten().collect();
-                let absent = Specs { bytes: Spec::ABSENT, messages: Spec::ABSENT };
-                (last_good.unwrap_or_else(|| self.specs.share(absent)), Some(why.join("; ").into()))
+        let rules = entry.rules.iter().try_for_each(|rule| match Rule::parse(rule) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("quota rule `{rule}`: {error}")),
+        });
+        match (bytes, messages, rules) {
+            (Ok(bytes), Ok(messages), Ok(())) => {
+                let rules = entry.rules.iter().cloned().collect();
+                (self.specs.share(Specs { bytes, messages, rules }), None)
+            }
+            (bytes, messages, rules) => {
+                let why: Vec<_> = [bytes.err(), messages.err(), rules.err()].into_iter().flatten().collect();
+                (last_good.unwrap_or_else(|| self.specs.share(Specs::absent())), Some(why.join("; ").into()))
             }
         }
     }
 
-    fn resolve(&mut self, specs: &Specs, domain: &Domain, settings: &Settings) -> Arc<Limits> {
+    /// The limits that specs come to with the defaults filled in, and the roots where there is more to it.
+    fn resolve(&mut self, specs: &Specs, domain: &Domain, settings: &Settings) -> (Arc<Limits>, Option<Roots>) {
         let defaults = domain.lock().defaults.clone().unwrap_or_else(|| settings.defaults.clone());
-        self.limits.share(Limits::new(&specs.bytes, &specs.messages, &defaults, settings.zero))
+        let limits = Limits::new(&specs.bytes, &specs.messages, &defaults, settings.zero);
+        let rules: Vec<Rule> = specs.rules.iter().filter_map(|rule| Rule::parse(rule).ok()).collect();
+        match Roots::new(&settings.roots, &rules) {
+            Some(roots) => (self.limits.share(roots.limits(&limits)), Some(roots)),
+            None => (self.limits.share(limits), None),
+        }
     }
 
     fn domain(&mut self, entry: DomainEntry) -> Arc<Domain> {
@@ -343,8 +358,8 @@ impl Sync {
         let settings = self.accounting.settings.load_full();
         for account in domain.accounts() {
             let specs = account.lock().specs.clone();
-            let limits = self.resolve(&specs, domain, &settings);
-            drop(self.accounting.limit(&account, limits));
+            let (limits, roots) = self.resolve(&specs, domain, &settings);
+            drop(self.accounting.limit(&account, limits, roots));
         }
     }
 
@@ -463,5 +478,6 @@ fn read(value: &Single, attribute: &str, measure: Measure) -> Result<Spec, Strin
 }
 
 fn domain_specs(bytes: &Single, messages: &Single, names: [&str; 2], measure: Measure) -> Result<Specs, String> {
-    Ok(Specs { bytes: read(bytes, names[0], measure)?, messages: read(messages, names[1], Measure::Messages)? })
+    let (bytes, messages) = (read(bytes, names[0], measure)?, read(messages, names[1], Measure::Messages)?);
+    Ok(Specs { bytes, messages, ..Specs::absent() })
 }
