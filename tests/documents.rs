@@ -28,7 +28,7 @@ fn every_metric_is_documented_and_every_documented_one_exists() {
     metrics.verdict(Verdict { action: Action::Pass, reason: Reason::Room });
     metrics.scan(Scan::Complete);
     metrics.status_write(StatusWrite::Done);
-    metrics.job("resync", true);
+    metrics.job("resync");
     metrics.standing(Whose::Account, Level::Over, 1);
     let rendered = metrics.render();
     let series = rendered.lines().filter(|line| !line.starts_with('#'));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,14 +28,16 @@ const API_CONNECTIONS: u32 = 64;
 
 pub fn serve(file: &Path) -> Result<Exit> {
     let config = Config::load(file)?;
-    let _log = Log::start(&config.log)?;
+    let log = Log::start(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(file, config, async |_| ()))?;
+    runtime.block_on(run(file, config, &log, async |_| ()))?;
     Ok(Exit::Fine)
 }
 
 /// Serves until a signal. `ready` runs once the directory has been read.
-pub async fn run(file: &Path, config: Config, ready: impl AsyncFnOnce(&Api)) -> Result<()> {
+pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce(&Api)) -> Result<()> {
+    let begun = Instant::now();
+    events::started(env!("CARGO_PKG_VERSION"), &file.display());
     // Sockets first: what cannot listen must not touch the ledger.
     let policy = bind(&config.policy.listen, &config.policy.access)?;
     let socket = Endpoint::Unix(config.http.socket.clone());
@@ -69,9 +71,11 @@ pub async fn run(file: &Path, config: Config, ready: impl AsyncFnOnce(&Api)) -> 
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     let told = tokio::select! {
-        told = signals(file, &house) => told,
+        told = signals(file, &house, log) => told,
         told = async {
             house.api.accounting.load_completed().await;
+            let book = &house.api.accounting.book;
+            events::ready(book.accounts(), book.domains().len(), begun.elapsed());
             ready(&house.api).await;
             std::future::pending().await
         } => told,
@@ -108,7 +112,7 @@ fn read_token(file: &Path) -> Result<Arc<str>> {
 }
 
 /// Waits for the signal to stop; SIGHUP meanwhile reloads.
-async fn signals(file: &Path, house: &House) -> Result<&'static str> {
+async fn signals(file: &Path, house: &House, log: &Log) -> Result<&'static str> {
     let on = |kind| signal(kind).context("cannot wait for signals");
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let mut hangup = on(SignalKind::hangup())?;
@@ -116,16 +120,17 @@ async fn signals(file: &Path, house: &House) -> Result<&'static str> {
         tokio::select! {
             _ = terminate.recv() => return Ok("SIGTERM"),
             _ = interrupt.recv() => return Ok("SIGINT"),
-            _ = hangup.recv() => reload(file, house),
+            _ = hangup.recv() => reload(file, house, log),
         }
     }
 }
 
 /// Takes over a whole new configuration, or keeps the old one and says why.
-fn reload(file: &Path, house: &House) {
+fn reload(file: &Path, house: &House, log: &Log) {
     match Config::load(file) {
         Ok(config) => {
             house.reload(&config);
+            log.set_level(config.log.level);
             events::reloaded(&file.display());
         }
         Err(error) => events::reload_failed(&error),

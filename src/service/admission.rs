@@ -186,7 +186,10 @@ impl Answer for Admission {
             return reply.refuse(text.code, &text.words);
         }
         match settings.texts.reply(verdict) {
-            None => reply.dunno(),
+            None => {
+                events::passed(request.recipient, request.sender, request.size, verdict);
+                reply.dunno();
+            }
             Some(text) => {
                 events::refused(request.recipient, request.sender, request.size, verdict, text);
                 reply.refuse(text.code, &text.words);

@@ -38,7 +38,7 @@ pub async fn run<F: Future<Output = ()>>(
             work().await;
             let done = accounting.clock.now();
             events::job_done(name, done.since(now));
-            accounting.metrics.job(name, true);
+            accounting.metrics.job(name);
             last = Some(done);
             let put = Op::Put { shelf: Shelf::Jobs, key: name.as_bytes().into(), value: stored::write(&done) };
             drop(accounting.ledger.submit(Batch::from([put])));

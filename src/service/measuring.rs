@@ -16,6 +16,7 @@ use crate::ledger::{Batch, LedgerError, Op, Outcome, Shelf};
 use crate::mailstore::{MailStore, MailStoreError, Measurement};
 use crate::quota::{Moment, Usage};
 use crate::telemetry::events;
+use crate::telemetry::metrics::Scan;
 
 /// An account that keeps changing is tried this often before it is left to a later measurement.
 const TRIES: usize = 5;
@@ -56,6 +57,22 @@ impl Measuring {
 
     /// Measures one mailbox and returns when the result is safe in the ledger.
     pub async fn measure(&self, account: &Arc<Account>) -> Result<Measured, MeasureError> {
+        let begun = tokio::time::Instant::now();
+        let metrics = &self.accounting.metrics;
+        let measured = self.try_to_measure(account).await;
+        match &measured {
+            Ok(found) => {
+                metrics.scan(Scan::Complete);
+                metrics.scanned_files.inc_by(found.files);
+                events::scanned(&account.address, found.after, found.files, begun.elapsed());
+            }
+            Err(MeasureError::Incomplete(_)) => metrics.scan(Scan::Incomplete),
+            Err(_) => metrics.scan(Scan::Failed),
+        }
+        measured
+    }
+
+    async fn try_to_measure(&self, account: &Arc<Account>) -> Result<Measured, MeasureError> {
         let before = account.lock().total();
         for _ in 0..TRIES {
             let based_on = {

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::quota::Moment;
+use crate::telemetry::events;
 
 /// More than this many bad entries are counted, not listed.
 const LISTED: usize = 1000;
@@ -27,7 +28,9 @@ impl DirectoryStatus {
     pub fn heard(&self, now: Moment) {
         let mut state = self.0.lock();
         state.current_at = Some(now);
-        state.lost = None;
+        if state.lost.take().is_some() {
+            events::directory_back();
+        }
     }
 
     /// A load begins: what was bad in the last one will be named again if it still is.

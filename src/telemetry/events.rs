@@ -14,7 +14,7 @@ pub fn started(version: &str, config: &dyn Display) {
     info!(event = "started", version, %config);
 }
 
-/// From here on requests are answered.
+/// The directory has been read. Requests are answered before that, from what is known.
 pub fn ready(accounts: usize, domains: usize, after: Duration) {
     info!(event = "ready", accounts, domains, ms = millis(after));
 }
@@ -175,15 +175,6 @@ pub fn not_loaded(recipient: &str, reply: &dyn Display) {
 
 pub fn job_done(job: &str, took: Duration) {
     info!(event = "job-done", job, ms = millis(took));
-}
-
-pub fn job_failed(job: &str, why: &dyn Display) {
-    error!(event = "job-failed", job, %why);
-}
-
-/// The last run had not ended when the next was due.
-pub fn job_skipped(job: &str) {
-    warn!(event = "job-skipped", job);
 }
 
 fn millis(duration: Duration) -> u64 {

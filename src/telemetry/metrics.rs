@@ -25,7 +25,6 @@ pub struct Metrics {
     verdicts: Verdicts,
     pub policy_requests: Counter,
     pub policy_connections: Gauge,
-    pub policy_refused_connections: Counter,
     pub policy_garbage: Counter,
     pub accounts: Gauge,
     pub domains: Gauge,
@@ -42,7 +41,7 @@ pub struct Metrics {
     pub scanned_files: Counter,
     status_writes: Counters<1>,
     pub outbox: Gauge,
-    jobs: Counters<2>,
+    jobs: Counters<1>,
 }
 
 /// How a measurement of a mailbox ended.
@@ -86,11 +85,6 @@ impl Default for Metrics {
             verdicts: Verdicts::new(declare(r, "verdicts", "Verdicts given, by action and reason")),
             policy_requests: declare(r, "policy_requests", "Requests of the policy protocol answered"),
             policy_connections: declare(r, "policy_connections", "Connections of the policy protocol that are open"),
-            policy_refused_connections: declare(
-                r,
-                "policy_refused_connections",
-                "Connections of the policy protocol closed because policy.max_connections were open",
-            ),
             policy_garbage: declare(
                 r,
                 "policy_garbage",
@@ -123,7 +117,7 @@ impl Default for Metrics {
             scanned_files: declare(r, "scanned_files", "Files that measurements have counted"),
             status_writes: declare(r, "status_writes", "Writes of a status to the directory, by result"),
             outbox: declare(r, "outbox", "Writes to the directory that are waiting"),
-            jobs: declare(r, "jobs", "Runs of scheduled jobs, by job and result"),
+            jobs: declare(r, "jobs", "Runs of scheduled jobs, by job"),
             registry,
         }
     }
@@ -161,9 +155,8 @@ impl Metrics {
         self.status_writes.get_or_create(&[("result", result)]).inc();
     }
 
-    pub fn job(&self, job: &'static str, done: bool) {
-        let result = if done { "done" } else { "failed" };
-        self.jobs.get_or_create(&[("job", job), ("result", result)]).inc();
+    pub fn job(&self, job: &'static str) {
+        self.jobs.get_or_create(&[("job", job)]).inc();
     }
 
     /// How many accounts or domains stand at `level` now.
@@ -264,14 +257,14 @@ mod tests {
         metrics.standing(Whose::Domain, Level::Over, 3);
         metrics.status_write(StatusWrite::Overruled);
         metrics.scan(Scan::Incomplete);
-        metrics.job("resync", true);
+        metrics.job("resync");
         metrics.outbox.set(2);
         let text = metrics.render();
         for line in [
             r#"mailquotad_standings{of="domain",standing="over"} 3"#,
             r#"mailquotad_status_writes_total{result="overruled"} 1"#,
             r#"mailquotad_scans_total{result="incomplete"} 1"#,
-            r#"mailquotad_jobs_total{job="resync",result="done"} 1"#,
+            r#"mailquotad_jobs_total{job="resync"} 1"#,
             "mailquotad_outbox 2",
             "# HELP mailquotad_outbox Writes to the directory that are waiting.",
         ] {

@@ -1,4 +1,5 @@
 //! The built daemon in a folder of its own, and the commands that talk to it.
+#![allow(dead_code, reason = "each test uses another part")]
 
 use std::fs;
 use std::net::TcpListener;

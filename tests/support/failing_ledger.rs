@@ -1,5 +1,6 @@
 //! A ledger whose disk fails now and then: the one fake of this port. Everything else is the real engine
 //! behind it.
+#![allow(dead_code, reason = "each test uses another part")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

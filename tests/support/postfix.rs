@@ -1,4 +1,5 @@
 //! Debian's Postfix in a folder of its own, on loopback, with virtual(8) delivering into Maildirs.
+#![allow(dead_code, reason = "each test uses another part")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -1,4 +1,5 @@
 //! A plain SMTP client that shows what the server said.
+#![allow(dead_code, reason = "each test uses another part")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;

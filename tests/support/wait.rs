@@ -1,4 +1,5 @@
 //! Waiting for a condition, never for a time.
+#![allow(dead_code, reason = "each test uses another part")]
 
 use std::time::{Duration, Instant};
 

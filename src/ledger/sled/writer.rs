@@ -34,6 +34,7 @@ use super::rows::{self, State};
 use super::stage::{Changes, Group};
 use super::view::{Held, View};
 use crate::ledger::{self, LedgerError};
+use crate::telemetry::events;
 
 /// How often a full disk is tried again: opening the engine reads its log.
 const RETRY: Duration = Duration::from_secs(1);
@@ -127,6 +128,11 @@ impl Writer {
         match trouble {
             None => (health.batches, health.operations) = (health.batches + batches, health.operations + operations),
             Some(_) => health.errors += batches,
+        }
+        match (trouble, &health.trouble) {
+            (Some(why), None) => events::ledger_failed(&why),
+            (None, Some(_)) => events::ledger_back(),
+            _ => {}
         }
         health.trouble = trouble.map(str::to_owned);
     }
