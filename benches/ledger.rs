@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -41,14 +40,12 @@ fn fill(ledger: &SledLedger) {
     }
 }
 
-/// Updates a second, and how many were written together.
-fn through_the_engine(path: &Path, threads: u64, under_way: usize) -> f64 {
-    let ledger = SledLedger::open(path).expect("the ledger opens");
+fn through_the_engine(ledger: &SledLedger, threads: u64, under_way: usize) -> f64 {
     let done = AtomicU64::new(0);
     let began = Instant::now();
     std::thread::scope(|scope| {
         for thread in 0..threads {
-            let (ledger, done) = (&ledger, &done);
+            let done = &done;
             scope.spawn(move || {
                 let mut receipts: VecDeque<Receipt> = VecDeque::new();
                 for number in (thread..).step_by(threads as usize) {
@@ -57,27 +54,25 @@ fn through_the_engine(path: &Path, threads: u64, under_way: usize) -> f64 {
                     }
                     receipts.push_back(ledger.submit(vec![update(number)]));
                     if receipts.len() >= under_way {
-                        receipts.pop_front().map(|receipt| receipt.wait().expect("durable"));
-                        done.fetch_add(1, Ordering::Relaxed);
+                        settle(receipts.drain(..1), done);
                     }
                 }
-                let rest = receipts.len() as u64;
-                for receipt in receipts {
-                    receipt.wait().expect("durable");
-                }
-                done.fetch_add(rest, Ordering::Relaxed);
+                settle(receipts.drain(..), done);
             });
         }
     });
-    let rate = done.into_inner() as f64 / began.elapsed().as_secs_f64();
-    ledger.close().expect("all is written");
-    rate
+    done.into_inner() as f64 / began.elapsed().as_secs_f64()
+}
+
+fn settle(receipts: impl Iterator<Item = Receipt>, done: &AtomicU64) {
+    for receipt in receipts {
+        receipt.wait().expect("durable");
+        done.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Reads, changes and writes as little as an update can: two numbers under the same name.
-fn bare_loop(path: &Path, group: u64) -> f64 {
-    let db = sled::Config::new().path(path).cache_capacity(128 << 20).flush_every_ms(None).open().expect("sled");
-    let data = File::open(path.join("db")).expect("its file");
+fn bare_loop(db: &sled::Db, data: &File, group: u64) -> f64 {
     let began = Instant::now();
     let mut number = 0;
     while began.elapsed() < ROUND {
@@ -98,8 +93,7 @@ fn bare_loop(path: &Path, group: u64) -> f64 {
     number as f64 / began.elapsed().as_secs_f64()
 }
 
-fn fill_bare(path: &Path) {
-    let db = sled::open(path).expect("sled");
+fn fill_bare(db: &sled::Db) {
     let numbers: Vec<u64> = (0..ACCOUNTS).collect();
     for some in numbers.chunks(500) {
         let mut batch = sled::Batch::default();
@@ -116,16 +110,19 @@ fn median(mut figures: Vec<f64>) -> f64 {
 
 fn main() {
     let folder = tempfile::tempdir_in(".").expect("a folder on a disk");
-    let (engine, bare) = (folder.path().join("ledger"), folder.path().join("bare"));
-    fill(&SledLedger::open(&engine).expect("the ledger opens"));
-    fill_bare(&bare);
+    let engine = SledLedger::open(&folder.path().join("ledger")).expect("the ledger opens");
+    fill(&engine);
+    let bare = folder.path().join("bare");
+    let db = sled::Config::new().path(&bare).cache_capacity(128 << 20).flush_every_ms(None).open().expect("sled");
+    let data = File::open(bare.join("db")).expect("its file");
+    fill_bare(&db);
     println!("threads  under way  engine/s  bare loop/s  ratio  (medians of {ROUNDS}, {ACCOUNTS} accounts)");
     for (threads, under_way) in LOADS {
         let group = (threads * under_way as u64).min(500);
         let mut figures = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             figures.0.push(through_the_engine(&engine, threads, under_way));
-            figures.1.push(bare_loop(&bare, group));
+            figures.1.push(bare_loop(&db, &data, group));
         }
         let (ours, theirs) = (median(figures.0), median(figures.1));
         println!("{threads:7} {under_way:10} {ours:9.0} {theirs:12.0} {:6.2}", ours / theirs);
