@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mailquotad::account::{EntryId, Status};
 use mailquotad::directory::Change;
-use mailquotad::ledger::{MemoryLedger, Outcome, Shelf};
+use mailquotad::ledger::{MemoryLedger, Op, Outcome, Shelf};
 use mailquotad::mailstore::maildir::{MaildirOptions, MaildirStore};
 use mailquotad::quota::{CellKey, Delta, Level, Moment, Usage};
 use mailquotad::service::admission::Message;
@@ -179,6 +179,29 @@ async fn verdicts_go_on_when_the_ledger_cannot_write_and_a_measurement_heals() {
     assert_eq!(anna.lock().total(), Usage::new(70, 1));
     let stored = site.accounting.ledger.read("anna@example.org").unwrap().unwrap();
     assert_eq!((stored.cells.total(), stored.revision), (Usage::new(70, 1), anna.lock().revision));
+}
+
+#[test]
+fn what_a_failing_ledger_missed_is_stored_by_the_next_settling() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let fails = broken.clone();
+    let ledger = FailingLedger::new(MemoryLedger::new(), move |_| fails.load(Ordering::SeqCst));
+    let mut site = Site::on(Arc::new(ledger), "[enforcement]\ngrace_period = \"0s\"\n");
+    site.load([domain(1, "example.org", "5"), account(2, "anna@example.org", "10")]);
+    broken.store(true, Ordering::SeqCst);
+    site.holds("anna@example.org", 20, 1);
+    assert!(wished(&site).is_empty());
+    site.accounting.settle_accounts();
+    assert!(wished(&site).is_empty(), "still broken");
+    broken.store(false, Ordering::SeqCst);
+    // Whatever is written next shows that the ledger is well again; here it is what every job leaves.
+    let put = Op::Put { shelf: Shelf::Jobs, key: b"enforce"[..].into(), value: Vec::new() };
+    drop(site.accounting.ledger.submit(vec![put]));
+    site.accounting.settle_accounts();
+    site.accounting.settle_domains();
+    assert_eq!(wished(&site), ["aanna@example.org", "dexample.org"]);
+    let stored = site.accounting.ledger.read("anna@example.org").unwrap().unwrap();
+    assert_eq!(stored.standings[0].1.level, Level::Blocked);
 }
 
 #[test]

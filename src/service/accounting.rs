@@ -7,7 +7,7 @@
 //! write, verdicts go on from memory and the change is not acknowledged.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashSet;
@@ -44,6 +44,9 @@ pub struct Accounting {
     keys: Keys,
     loaded: AtomicBool,
     completed: tokio::sync::Notify,
+    /// The ledger's errors when accounts and domains were last settled.
+    account_errors: AtomicU64,
+    domain_errors: AtomicU64,
 }
 
 /// A measurement came too late: the account has changed or gone since it began.
@@ -70,6 +73,8 @@ impl Accounting {
             keys: Keys::default(),
             loaded: AtomicBool::new(false),
             completed: tokio::sync::Notify::new(),
+            account_errors: AtomicU64::new(0),
+            domain_errors: AtomicU64::new(0),
         }
     }
 
@@ -98,16 +103,41 @@ impl Accounting {
         }
     }
 
-    /// Brings every account up to date with the clock.
+    /// Brings every account up to date with the clock. If the ledger has failed meanwhile and writes again,
+    /// standings and wishes that it may have missed are stored anew.
     pub fn settle_accounts(&self) {
-        self.book.for_each_account(|account| drop(self.settle(account)));
+        let missed = self.missed(&self.account_errors);
+        self.book.for_each_account(|account| {
+            drop(self.settle(account));
+            let seat = account.lock();
+            if missed && (seat.wished.is_some() || seat.standings_kept() != []) {
+                let (address, standings) = (account.address.clone(), seat.standings_kept());
+                let subject = Subject::Account(address.clone());
+                let wish = wish_of(&seat).map(|wish| outbox::put(&subject, &wish));
+                let standings = Op::Standings { account: address, standings };
+                drop(self.submit(std::iter::once(standings).chain(wish).collect()));
+            }
+        });
     }
 
     /// The same for every domain.
     pub fn settle_domains(&self) {
+        let missed = self.missed(&self.domain_errors);
         for domain in self.book.domains() {
             drop(self.settle_domain(&domain));
+            let state = domain.lock();
+            if missed && (state.wished.is_some() || state.standing != Standing::UNDER) {
+                let subject = Subject::Domain(domain.name.clone());
+                let wish = wish_of_domain(&state).map(|wish| outbox::put(&subject, &wish));
+                drop(self.submit(std::iter::once(standing_of_domain(&domain, state.standing)).chain(wish).collect()));
+            }
         }
+    }
+
+    /// Whether the ledger has refused something since this was asked last, and is well again.
+    fn missed(&self, seen: &AtomicU64) -> bool {
+        let health = self.ledger.health();
+        health.trouble.is_none() && seen.swap(health.errors, Ordering::AcqRel) != health.errors
     }
 
     /// Adds changes to an account. A `key` that was seen before makes a repetition harmless.
