@@ -31,7 +31,7 @@ test:
 check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) test --locked --test documents --test layers --test licences --test config_file --test config_broken \
+	$(CARGO) test --locked --test documents --test manuals --test layers --test licences --test config_file --test config_broken \
 		--test config_command
 
 bench:
