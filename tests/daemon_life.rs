@@ -244,6 +244,10 @@ fn a_reload_takes_over_what_is_good_and_keeps_the_old_for_what_is_bad() {
     fs::write(&file, good.replace("Too big", "Far too big")).unwrap();
     daemon.signal("HUP");
     until("the new text is in force", || big() == "552 5.2.3 Far too big");
+    fs::write(&file, good.replace("measure_after_delivery = \"100ms\"", "measure_after_delivery = \"200ms\"")).unwrap();
+    daemon.signal("HUP");
+    let told = "restart_needed_for=mailstore.measure_after_delivery";
+    until("it is said what needs a restart", || daemon.log().contains(told));
 }
 
 #[test]

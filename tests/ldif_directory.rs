@@ -294,7 +294,7 @@ async fn two_statuses_and_an_unmapped_attribute_are_refused() {
     assert!(matches!(&refused, DirectoryError::Refused(why) if why.contains("has several values")), "{refused}");
 
     let mut reader = EntryReader::new(Preset::QuotaBytes);
-    reader.map.set("status", [""; 0]).unwrap();
+    reader.map.set("user_status", [""; 0]).unwrap();
     let directory = LdifDirectory::new(LdifOptions::new(site.file(), reader));
     let refused = directory.write(&wish("uid=a", Some("active"), Some("overquota"))).await.unwrap_err();
     assert!(matches!(&refused, DirectoryError::Refused(why) if why.contains("no attribute is mapped")), "{refused}");

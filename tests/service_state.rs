@@ -16,7 +16,10 @@ use mailquotad::mailstore::maildir::{MaildirOptions, MaildirStore};
 use mailquotad::quota::{CellKey, Delta, Level, Moment, Usage};
 use mailquotad::service::admission::Message;
 use mailquotad::service::measuring::Measuring;
+use mailquotad::service::policy::Answer;
 use mailquotad::service::report;
+use mailquotad::service::socket::Peer;
+use mailquotad::wire::policy::{Parser, Reply};
 use proptest::prelude::*;
 use support::failing_ledger::FailingLedger;
 use support::site::{Site, account, domain};
@@ -202,6 +205,32 @@ fn what_a_failing_ledger_missed_is_stored_by_the_next_settling() {
     assert_eq!(wished(&site), ["aanna@example.org", "dexample.org"]);
     let stored = site.accounting.ledger.read("anna@example.org").unwrap().unwrap();
     assert_eq!(stored.standings[0].1.level, Level::Blocked);
+}
+
+#[test]
+fn who_is_refused_is_measured_again_but_not_at_every_try() {
+    let mut site = Site::new("[enforcement]\ngrace_period = \"0s\"\n");
+    site.load([account(1, "anna@example.org", "10"), account(2, "ben@example.org", "10")]);
+    site.holds("anna@example.org", 20, 1);
+    let admission = site.admission();
+    let ask = |recipient: &str| {
+        let text = format!("request=smtpd_access_policy\nprotocol_state=RCPT\nrecipient={recipient}\n\n");
+        let (mut parser, mut out) = (Parser::default(), Vec::new());
+        let (request, _) = parser.parse(text.as_bytes()).unwrap().unwrap();
+        admission.answer(&request, &Peer::Unix(None), &mut Reply::new(&mut out));
+        String::from_utf8(out).unwrap()
+    };
+    let hinted = |address: &str| std::mem::take(&mut site.accounting.book.account(address).unwrap().lock().hinted);
+    hinted("anna@example.org");
+    site.clock.set(Moment(MINUTE));
+    assert!(ask("anna@example.org").contains("552 5.2.2"));
+    assert!(!hinted("anna@example.org"), "it was measured within the last minute");
+    site.clock.set(Moment(MINUTE + 1));
+    assert!(ask("anna@example.org").contains("552 5.2.2"));
+    assert!(hinted("anna@example.org"));
+    hinted("ben@example.org");
+    assert!(ask("ben@example.org").contains("DUNNO"));
+    assert!(!hinted("ben@example.org"), "nothing is read for the sake of a RCPT that passes");
 }
 
 #[test]

@@ -237,8 +237,6 @@ pub enum ConfigCommand {
 pub struct Export {
     /// The file to write; `-` is standard output
     pub file: PathBuf,
-    #[command(flatten)]
-    pub source: Source,
 }
 
 #[derive(Debug, Args)]

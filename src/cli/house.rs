@@ -93,12 +93,13 @@ impl House {
     fn follow_directory(&mut self, stop: &CancellationToken) {
         let (changes, received) = mpsc::channel(CHANGES);
         let Api { accounting, directory, directory_status, .. } = self.api.clone();
+        let now = accounting.clock.clone();
         self.tasks.spawn(outbox::run(accounting, directory.clone(), stop.clone()));
         let following = stop.clone();
         self.tasks.spawn(async move {
             if let Err(error) = directory.follow(None, changes, following).await {
                 crate::telemetry::events::directory_lost(&error.to_string());
-                directory_status.lost(error.to_string());
+                directory_status.lost(error.to_string(), now.now());
             }
         });
         if let Some(sync) = self.sync.take() {

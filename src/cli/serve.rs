@@ -71,7 +71,7 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     let told = tokio::select! {
-        told = signals(file, &house, log) => told,
+        told = signals(file, &config, &house, log) => told,
         told = async {
             house.api.accounting.load_completed().await;
             let book = &house.api.accounting.book;
@@ -112,7 +112,7 @@ fn read_token(file: &Path) -> Result<Arc<str>> {
 }
 
 /// Waits for the signal to stop; SIGHUP meanwhile reloads.
-async fn signals(file: &Path, house: &House, log: &Log) -> Result<&'static str> {
+async fn signals(file: &Path, started: &Config, house: &House, log: &Log) -> Result<&'static str> {
     let on = |kind| signal(kind).context("cannot wait for signals");
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let mut hangup = on(SignalKind::hangup())?;
@@ -120,18 +120,18 @@ async fn signals(file: &Path, house: &House, log: &Log) -> Result<&'static str> 
         tokio::select! {
             _ = terminate.recv() => return Ok("SIGTERM"),
             _ = interrupt.recv() => return Ok("SIGINT"),
-            _ = hangup.recv() => reload(file, house, log),
+            _ = hangup.recv() => reload(file, started, house, log),
         }
     }
 }
 
 /// Takes over a whole new configuration, or keeps the old one and says why.
-fn reload(file: &Path, house: &House, log: &Log) {
+fn reload(file: &Path, started: &Config, house: &House, log: &Log) {
     match Config::load(file) {
         Ok(config) => {
             house.reload(&config);
             log.set_level(config.log.level);
-            events::reloaded(&file.display());
+            events::reloaded(&file.display(), &started.needs_restart(&config));
         }
         Err(error) => events::reload_failed(&error),
     }

@@ -85,6 +85,25 @@ impl Config {
         toml::to_string(&self.effective).unwrap_or_default()
     }
 
+    /// The keys that `other` sets differently and that a running daemon cannot take over.
+    pub fn needs_restart(&self, other: &Config) -> Vec<String> {
+        let section = |config: &Config, name: &str| config.effective.get(name).and_then(toml::Value::as_table).cloned();
+        let mut keys = Vec::new();
+        for name in self.effective.keys().chain(other.effective.keys()) {
+            let (old, new) = (section(self, name).unwrap_or_default(), section(other, name).unwrap_or_default());
+            for key in old.keys().chain(new.keys()) {
+                let full = format!("{name}.{key}");
+                let taken_over = ["policy.texts", "policy.on_failure", "log.level"].contains(&&*full)
+                    || name == "enforcement"
+                    || name == "quota" && key != "types";
+                if !taken_over && old.get(key) != new.get(key) && !keys.contains(&full) {
+                    keys.push(full);
+                }
+            }
+        }
+        keys
+    }
+
     /// What the service needs to know.
     pub fn settings(&self) -> Settings {
         Settings {

@@ -4,6 +4,7 @@
 //! allocated for a request about one recipient.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
@@ -112,9 +113,23 @@ impl Admission {
         }
     }
 
+    /// Who is refused may have deleted mail since: nobody tells us of that, so we look.
+    fn look_again(&self, verdict: Verdict, accounts: &[Arc<Account>], now: Moment) {
+        if !matches!(verdict.reason, Reason::Over | Reason::NoRoom | Reason::DomainOver) {
+            return;
+        }
+        for account in accounts {
+            let mut seat = account.lock();
+            if seat.measured.is_none_or(|measured| now.since(measured) >= LOOK_AGAIN) {
+                self.hints.soon(account, &mut seat);
+            }
+        }
+    }
+
     fn rcpt(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Verdict {
         let found = self.expand(settings, request.recipient);
         let verdict = self.judge_all(&found.accounts, found.others, request.size, settings, now);
+        self.look_again(verdict, &found.accounts, now);
         if verdict.action == Action::Pass
             && let Some(key) = self.transactions.key((host(peer), request.server_address), request.instance)
         {
@@ -138,6 +153,7 @@ impl Admission {
             (found.accounts, found.others)
         };
         let verdict = self.judge_all(&accounts, others, request.size, settings, now);
+        self.look_again(verdict, &accounts, now);
         if verdict.action == Action::Pass {
             let until = now.after(settings.reservation);
             for account in &accounts {
@@ -149,6 +165,9 @@ impl Admission {
         verdict
     }
 }
+
+/// A mailbox that mail is refused for is measured again, but not within this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What tells the hosts apart whose instances might look alike.
 fn host(peer: &Peer) -> Option<std::net::IpAddr> {

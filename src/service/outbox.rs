@@ -61,7 +61,11 @@ const AT_ONCE: usize = 64;
 pub async fn run(accounting: Arc<Accounting>, directory: Arc<dyn Directory>, stop: CancellationToken) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let left = work(&accounting, &directory, pause, &stop).await;
+        let Left { left, refused } = work(&accounting, &directory, pause, &stop).await;
+        if refused == left {
+            // Only an admin can help: ask now and then whether he has.
+            pause = LONGEST_PAUSE;
+        }
         let wake = accounting.wishes.notified();
         if left == 0 {
             pause = FIRST_PAUSE;
@@ -84,27 +88,35 @@ pub async fn work_once(accounting: &Arc<Accounting>, directory: &Arc<dyn Directo
     work(accounting, directory, FIRST_PAUSE, &CancellationToken::new()).await;
 }
 
-/// Tries every stored wish once; returns how many are left.
+/// How many wishes are left, and how many of them the directory has refused for good.
+#[derive(Default)]
+struct Left {
+    left: usize,
+    refused: usize,
+}
+
+/// Tries every stored wish once.
 async fn work(
     accounting: &Arc<Accounting>,
     directory: &Arc<dyn Directory>,
     pause: Duration,
     stop: &CancellationToken,
-) -> usize {
+) -> Left {
     // What is not durable yet cannot be read: an empty batch comes back when all before it is.
     let stored = accounting.ledger.submit(Batch::new()).durable().await;
     let subjects = match stored.and_then(|_| pending(accounting)) {
         Ok(subjects) => subjects,
         Err(error) => {
             events::ledger_failed(&error);
-            return 1;
+            return Left { left: 1, refused: 0 };
         }
     };
     accounting.metrics.outbox.set(subjects.len() as i64);
-    let mut left = 0;
+    let mut all = Left::default();
     for some in subjects.chunks(AT_ONCE) {
         if stop.is_cancelled() {
-            return left + some.len();
+            all.left += some.len();
+            return all;
         }
         let mut tries = tokio::task::JoinSet::new();
         for subject in some {
@@ -112,11 +124,13 @@ async fn work(
             tries.spawn(async move { attempt(&accounting, &*directory, &subject, pause).await });
         }
         while let Some(done) = tries.join_next().await {
-            left += usize::from(!done.unwrap_or(false));
+            let done = done.unwrap_or(Tried::Later);
+            all.left += usize::from(done != Tried::Done);
+            all.refused += usize::from(done == Tried::Refused);
         }
     }
-    accounting.metrics.outbox.set(left as i64);
-    left
+    accounting.metrics.outbox.set(all.left as i64);
+    all
 }
 
 pub fn pending(accounting: &Accounting) -> Result<Vec<Subject>, LedgerError> {
@@ -125,8 +139,15 @@ pub fn pending(accounting: &Accounting) -> Result<Vec<Subject>, LedgerError> {
     Ok(subjects)
 }
 
-/// Whether the wish is off the list: done, overruled or void.
-async fn attempt(accounting: &Accounting, directory: &dyn Directory, subject: &Subject, pause: Duration) -> bool {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    /// Off the list: done, overruled or void.
+    Done,
+    Later,
+    Refused,
+}
+
+async fn attempt(accounting: &Accounting, directory: &dyn Directory, subject: &Subject, pause: Duration) -> Tried {
     let Some(wish) = wish_now(accounting, subject) else {
         return take_off(accounting, subject).await;
     };
@@ -134,16 +155,16 @@ async fn attempt(accounting: &Accounting, directory: &dyn Directory, subject: &S
         Ok(written) => {
             tell(accounting, &wish, &written);
             conclude(accounting, subject, &wish, &written);
-            true
+            Tried::Done
         }
         Err(error) => {
-            let (retry, counted) = match error {
-                DirectoryError::Away(_) => (Some(pause), StatusWrite::Failed),
-                DirectoryError::Refused(_) => (None, StatusWrite::Refused),
+            let (retry, counted, tried) = match error {
+                DirectoryError::Away(_) => (Some(pause), StatusWrite::Failed, Tried::Later),
+                DirectoryError::Refused(_) => (None, StatusWrite::Refused, Tried::Refused),
             };
             accounting.metrics.status_write(counted);
             events::status_failed(&wish.dn, &wish.attribute, &error, retry);
-            false
+            tried
         }
     }
 }
@@ -176,12 +197,15 @@ fn wish_now(accounting: &Accounting, subject: &Subject) -> Option<Wish> {
 }
 
 /// A wish whose subject is not wanted to change any more.
-async fn take_off(accounting: &Accounting, subject: &Subject) -> bool {
+async fn take_off(accounting: &Accounting, subject: &Subject) -> Tried {
     // Before the first load nobody knows what is wanted: the wish waits.
     if !accounting.loaded() {
-        return false;
+        return Tried::Later;
     }
-    accounting.ledger.submit(Batch::from([remove(subject)])).durable().await.is_ok()
+    match accounting.ledger.submit(Batch::from([remove(subject)])).durable().await {
+        Ok(_) => Tried::Done,
+        Err(_) => Tried::Later,
+    }
 }
 
 /// Takes what the directory now holds into memory; settling then drops the wish or, where somebody

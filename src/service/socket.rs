@@ -43,14 +43,14 @@ impl Access {
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("cannot listen at {at}: {source}")]
-    Io { at: Endpoint, source: io::Error },
+    #[error("cannot listen at {at}: {why}")]
+    Io { at: Endpoint, why: io::Error },
     #[error("cannot listen at {at}: a running server answers there; stop it, or choose another path")]
     Alive { at: Endpoint },
     #[error("cannot listen at {at}: there is a file that is not a socket; move it away, or choose another path")]
     NotASocket { at: Endpoint },
-    #[error("cannot listen at {at}: cannot set mode {mode:03o}{} on the socket: {source}", show_group(*group))]
-    Access { at: Endpoint, mode: u32, group: Option<u32>, source: io::Error },
+    #[error("cannot listen at {at}: cannot set mode {mode:03o}{} on the socket: {why}", show_group(*group))]
+    Access { at: Endpoint, mode: u32, group: Option<u32>, why: io::Error },
 }
 
 fn show_group(group: Option<u32>) -> String {
@@ -77,7 +77,7 @@ impl Bound {
     pub fn bind(at: &Endpoint, access: Access) -> Result<Bound, BindError> {
         match at {
             Endpoint::Tcp { host, port } => {
-                let failed = |source| BindError::Io { at: at.clone(), source };
+                let failed = |why| BindError::Io { at: at.clone(), why };
                 let listener = TcpListener::bind((&**host, *port)).map_err(failed)?;
                 listener.set_nonblocking(true).map_err(failed)?;
                 let chosen = listener.local_addr().map_err(failed)?.port();
@@ -95,7 +95,7 @@ impl Bound {
 }
 
 fn bind_unix(at: &Endpoint, path: &Path, access: Access) -> Result<Bound, BindError> {
-    let failed = |source| BindError::Io { at: at.clone(), source };
+    let failed = |why| BindError::Io { at: at.clone(), why };
     match path.symlink_metadata() {
         Ok(found) if !found.file_type().is_socket() => return Err(BindError::NotASocket { at: at.clone() }),
         Ok(_) if UnixStream::connect(path).is_ok() => return Err(BindError::Alive { at: at.clone() }),
@@ -111,7 +111,7 @@ fn bind_unix(at: &Endpoint, path: &Path, access: Access) -> Result<Bound, BindEr
     }
     let listener = UnixListener::bind(&aside).map_err(failed)?;
     let mut file = SocketFile::new(aside.clone()).map_err(failed)?;
-    let refused = |source| BindError::Access { at: at.clone(), mode: access.mode, group: access.group, source };
+    let refused = |why| BindError::Access { at: at.clone(), mode: access.mode, group: access.group, why };
     if access.group.is_some() {
         std::os::unix::fs::chown(&aside, None, access.group).map_err(refused)?;
     }

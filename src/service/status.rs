@@ -16,12 +16,19 @@ pub struct DirectoryStatus(Mutex<State>);
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct State {
-    /// The last time that everything known was known to be current.
+    /// When the source was last heard of, or, since it is lost, when it was lost.
     pub current_at: Option<Moment>,
     /// Why the source cannot be reached, while it cannot.
     pub lost: Option<String>,
     pub bad: BTreeMap<Box<str>, Box<str>>,
     pub bad_count: u64,
+}
+
+impl State {
+    /// When all that is known was last known to be current: now, as long as the source can be followed.
+    pub fn current(&self, now: Moment) -> Option<Moment> {
+        self.current_at.map(|at| if self.lost.is_none() { now } else { at })
+    }
 }
 
 impl DirectoryStatus {
@@ -44,8 +51,12 @@ impl DirectoryStatus {
         self.heard(now);
     }
 
-    pub fn lost(&self, why: String) {
-        self.0.lock().lost = Some(why);
+    pub fn lost(&self, why: String, now: Moment) {
+        let mut state = self.0.lock();
+        if state.current_at.is_some() {
+            state.current_at = state.current(now);
+        }
+        state.lost = Some(why);
     }
 
     pub fn bad(&self, dn: Box<str>, why: Box<str>) {

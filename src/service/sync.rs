@@ -112,7 +112,7 @@ impl Sync {
             }
             Change::Lost { why } => {
                 events::directory_lost(&why);
-                self.status.lost(why);
+                self.status.lost(why, self.accounting.clock.now());
             }
         }
     }
@@ -202,7 +202,8 @@ impl Sync {
         drop(self.accounting.with_seat(&account, |seat, _| {
             seat.dn = entry.dn;
             (seat.inet_status, seat.mail_status) = (entry.inet_status, entry.mail_status);
-            (seat.specs, seat.problem) = (specs, problem);
+            seat.specs = specs;
+            self.accounting.problem(&mut seat.problem, problem);
             seat.attributes = Some(entry.attributes).filter(|some| !some.is_empty()).map(Box::new);
             seat.links = Some(links.clone()).filter(|some| *some != Links::default()).map(Box::new);
         }));
@@ -344,7 +345,8 @@ impl Sync {
         }
         state.entry = Some((entry.id, entry.dn));
         (state.inet_status, state.mail_status) = (entry.inet_status, entry.mail_status);
-        state.problem = (!problems.is_empty()).then(|| problems.join("; ").into());
+        let problem = (!problems.is_empty()).then(|| problems.join("; ").into());
+        self.accounting.problem(&mut state.problem, problem);
         if let Some(problem) = &state.problem {
             events::value_bad(&domain.name, problem);
         }
@@ -408,7 +410,8 @@ impl Sync {
             }
             What::Domain(domain) => {
                 let mut state = domain.lock();
-                (state.entry, state.limit, state.problem) = (None, Limit::NONE, None);
+                (state.entry, state.limit) = (None, Limit::NONE);
+                self.accounting.problem(&mut state.problem, None);
                 (state.inet_status, state.mail_status) = Default::default();
                 let had_defaults = state.defaults.take().is_some();
                 drop(state);
@@ -439,6 +442,7 @@ impl Sync {
         let mut links = Links::default();
         drop(self.accounting.with_seat(account, |seat, _| {
             seat.gone = true;
+            self.accounting.problem(&mut seat.problem, None);
             seat.cells = Default::default();
             links = seat.links.take().map(|links| *links).unwrap_or_default();
         }));

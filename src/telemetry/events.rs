@@ -36,8 +36,12 @@ pub fn stopped() {
     info!(event = "stopped");
 }
 
-pub fn reloaded(config: &dyn Display) {
-    info!(event = "reloaded", %config);
+/// `restart` names what has changed and takes a restart to be in force.
+pub fn reloaded(config: &dyn Display, restart: &[String]) {
+    match restart {
+        [] => info!(event = "reloaded", %config),
+        keys => warn!(event = "reloaded", %config, restart_needed_for = keys.join(",")),
+    }
 }
 
 /// The old configuration stays in force.
@@ -174,7 +178,7 @@ pub fn not_loaded(recipient: &str, reply: &dyn Display) {
 }
 
 pub fn job_done(job: &str, took: Duration) {
-    info!(event = "job-done", job, ms = millis(took));
+    debug!(event = "job-done", job, ms = millis(took));
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -209,7 +209,12 @@ fn write_synced(new: &Path, model: &Path, text: &[u8]) -> io::Result<Stamp> {
     let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new)?;
     let own = open.metadata()?;
     if (own.uid(), own.gid()) != (model.uid(), model.gid()) {
-        fchown(&open, Some(model.uid()), Some(model.gid()))?;
+        match fchown(&open, Some(model.uid()), Some(model.gid())) {
+            // Not ours to give away. The mode below still says who may read it; if that shuts out its former
+            // owner, an admin has put the daemon's file in another's hands, and `doctor` says so.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            given => given?,
+        }
     }
     // After the owner: changing that takes bits of the mode away.
     open.set_permissions(model.permissions())?;

@@ -1,5 +1,6 @@
 //! `GET /v1/check`: reports of accounts and domains, one a line.
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,8 @@ pub enum Line {
     },
 }
 
-pub async fn check(State(api): State<Api>, Query(wanted): Query<Wanted>) -> Result<Response, Failure> {
+pub async fn check(State(api): State<Api>, wanted: Result<Query<Wanted>, QueryRejection>) -> Result<Response, Failure> {
+    let Query(wanted) = wanted.map_err(|rejected| Failure::bad(rejected.body_text()))?;
     let accounts = match &wanted.user {
         Some(address) => vec![api.account(address)?],
         None => api.accounts_of(wanted.domain.as_deref())?,

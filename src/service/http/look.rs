@@ -1,5 +1,7 @@
 //! Looking: health, one account, one domain, one verdict explained, the metrics.
 
+use std::sync::atomic::Ordering;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -7,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Failure};
+use super::{Api, Failure, Given};
 use crate::quota::Level;
 use crate::service::admission::{INBOX, Message};
 use crate::service::report::{self, AccountReport, DomainReport, Explanation};
+use crate::service::status;
 use crate::telemetry::metrics::Whose;
 
 /// `ok`, or `degraded` with the reasons: a load balancer looks at the code (200, 503), people at the text.
@@ -32,8 +35,8 @@ pub async fn health(State(api): State<Api>) -> Response {
         "status": status,
         "reasons": reasons,
         "accounts": api.accounting.book.accounts(),
-        "directory_age_seconds": directory.current_at.map(|at| now.since(at).as_secs()),
-        "bad_entries": directory.bad_count,
+        "directory_age_seconds": directory.current(now).map(|at| now.since(at).as_secs()),
+        "bad_entries": bad_entries(&api, &directory),
         "version": env!("CARGO_PKG_VERSION"),
     });
     let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -67,7 +70,7 @@ pub struct Question {
     sender: Option<String>,
 }
 
-pub async fn explain(State(api): State<Api>, Json(question): Json<Question>) -> Json<Explanation> {
+pub async fn explain(State(api): State<Api>, Given(question): Given<Question>) -> Json<Explanation> {
     let folder = question.folder.as_deref().unwrap_or(INBOX);
     let folder = crate::quota::usage::canonical_folder(folder);
     let message = Message { size: question.size, folder: &folder, kind: question.kind.as_deref() };
@@ -81,6 +84,12 @@ pub async fn metrics(State(api): State<Api>) -> Response {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], api.metrics.render()).into_response()
 }
 
+/// Entries that could not be read, and those with a quota that could not.
+fn bad_entries(api: &Api, directory: &status::State) -> i64 {
+    let unreadable = i64::try_from(directory.bad_count).unwrap_or(i64::MAX);
+    unreadable.saturating_add(api.accounting.problems.load(Ordering::Relaxed))
+}
+
 /// Brings up to date what is cheap to ask for and is not counted as it happens.
 fn gauge(api: &Api) {
     let (metrics, accounting, directory) = (&api.metrics, &api.accounting, api.directory_status.state());
@@ -91,9 +100,9 @@ fn gauge(api: &Api) {
         metrics.standing(Whose::Account, level, accounting.accounts_at.at(level));
         metrics.standing(Whose::Domain, level, accounting.domains_at.at(level));
     }
-    metrics.bad_values.set(i64::try_from(directory.bad_count).unwrap_or(i64::MAX));
+    metrics.bad_values.set(bad_entries(api, &directory));
     metrics.directory_up.set(i64::from(directory.lost.is_none() && accounting.loaded()));
-    let reached = directory.current_at.map_or(0, |at| at.0 / 1000);
+    let reached = directory.current(accounting.clock.now()).map_or(0, |at| at.0 / 1000);
     metrics.directory_reached.set(i64::try_from(reached).unwrap_or(i64::MAX));
     let ledger = accounting.ledger.health();
     metrics.ledger(ledger.batches, ledger.operations, ledger.errors, ledger.trouble.is_none());

@@ -28,12 +28,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -91,6 +92,20 @@ async fn authorize(State(token): State<Arc<str>>, request: Request, next: Next) 
 /// Compares in a time that does not tell how much of a guess was right.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+/// A body of JSON; what is wrong with it is said as every other error is.
+pub struct Given<T>(T);
+
+impl<T: DeserializeOwned> FromRequest<Api> for Given<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Given<T>, Failure> {
+        match Json::<T>::from_request(request, api).await {
+            Ok(Json(given)) => Ok(Given(given)),
+            Err(rejected) => Err(Failure::bad(rejected.body_text())),
+        }
+    }
 }
 
 /// An answer that says what is wrong.

@@ -1,12 +1,11 @@
 //! `POST /v1/resync`: measures mailboxes and tells of it line by line.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{Api, Failure, lines};
+use super::{Api, Failure, Given, lines};
 use crate::service::resync::{measure_all, settle_all};
 
 /// Which accounts; one of the first three must be given.
@@ -20,7 +19,7 @@ pub struct Wanted {
     pub limits_only: bool,
 }
 
-pub async fn resync(State(api): State<Api>, Json(wanted): Json<Wanted>) -> Result<Response, Failure> {
+pub async fn resync(State(api): State<Api>, Given(wanted): Given<Wanted>) -> Result<Response, Failure> {
     let accounts = match (&wanted.domain, wanted.accounts.as_slice()) {
         (None, []) if !wanted.all => return Err(Failure::bad("nothing to do; accepted: all, accounts or domain")),
         (domain, []) => api.accounts_of(domain.as_deref())?,

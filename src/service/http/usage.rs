@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Failure};
+use super::{Api, Failure, Given};
 use crate::ledger::Outcome;
 use crate::quota::{CellKey, Delta};
 
@@ -29,7 +29,7 @@ struct CellChange {
 }
 
 /// Answers when the change would survive a power cut.
-pub async fn usage(State(api): State<Api>, Json(changes): Json<Changes>) -> Result<Json<Value>, Failure> {
+pub async fn usage(State(api): State<Api>, Given(changes): Given<Changes>) -> Result<Json<Value>, Failure> {
     let account = api.account(&changes.account)?;
     if changes.cells.iter().any(|cell| cell.folder.is_empty()) {
         return Err(Failure::bad("a folder's name is empty; accepted: names with / between levels, as in INBOX/2025"));

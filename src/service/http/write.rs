@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Api, Failure};
+use super::{Api, Failure, Given};
 use crate::account::Writable;
 use crate::directory::{Wish, Written};
 use crate::quota::Spec;
@@ -23,7 +23,7 @@ pub struct Quotas {
 pub async fn quota(
     State(api): State<Api>,
     Path(address): Path<String>,
-    Json(wanted): Json<Quotas>,
+    Given(wanted): Given<Quotas>,
 ) -> Result<Json<Value>, Failure> {
     let account = api.account(&address)?;
     let units = api.admission.settings().units;
