@@ -95,7 +95,7 @@ fn send_all(text: &[u8], options: &LdifOptions, last: &mut Fingerprints, send: i
     for record in Records::new(text).flatten() {
         let fingerprint = last.of(&text[record.span.clone()]);
         let id = reader.id(&record.dn, &record.lines);
-        let bad = |why: String| Change::Bad { dn: record.dn.as_ref().into(), why };
+        let bad = |why: String| Change::Bad { id, dn: record.dn.as_ref().into(), why };
         if last.known.contains(&fingerprint) && ids.insert(id) {
             known.insert(fingerprint);
             if !send(Change::Present(id)) {
@@ -116,8 +116,7 @@ fn send_all(text: &[u8], options: &LdifOptions, last: &mut Fingerprints, send: i
             Err(error) => {
                 ids.insert(id);
                 let why = format!("{}:{}: {error}", options.file.display(), record.line);
-                // Named as present, so that its last good state outlives the load.
-                send(Change::Present(id)) && send(bad(why))
+                send(bad(why))
             }
         };
         if !taken {
