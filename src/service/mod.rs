@@ -26,6 +26,7 @@ mod pool;
 pub mod report;
 pub mod resync;
 pub mod settings;
+pub mod snapshot;
 pub mod socket;
 pub mod status;
 mod stored;

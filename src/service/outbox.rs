@@ -127,13 +127,13 @@ pub fn pending(accounting: &Accounting) -> Result<Vec<Subject>, LedgerError> {
 
 /// Whether the wish is off the list: done, overruled or void.
 async fn attempt(accounting: &Accounting, directory: &dyn Directory, subject: &Subject, pause: Duration) -> bool {
-    let Some(wish) = wish_now(accounting, subject) else {
+    let Some((wish, heard)) = wish_now(accounting, subject) else {
         return take_off(accounting, subject).await;
     };
     match directory.write(&wish).await {
         Ok(written) => {
             tell(accounting, &wish, &written);
-            conclude(accounting, subject, &wish, &written);
+            conclude(accounting, subject, &wish, &written, heard);
             true
         }
         Err(error) => {
@@ -168,10 +168,19 @@ fn tell(accounting: &Accounting, wish: &Wish, written: &Written) {
     accounting.metrics.status_write(counted);
 }
 
-fn wish_now(accounting: &Accounting, subject: &Subject) -> Option<Wish> {
+/// The wish as it is now, and how often the directory had told of its subject by then.
+fn wish_now(accounting: &Accounting, subject: &Subject) -> Option<(Wish, u32)> {
     match subject {
-        Subject::Account(address) => accounting::wish_of(&accounting.book.account(address)?.lock()),
-        Subject::Domain(name) => accounting::wish_of_domain(&accounting.book.domain(name)?.lock()),
+        Subject::Account(address) => {
+            let account = accounting.book.account(address)?;
+            let seat = account.lock();
+            accounting::wish_of(&seat).map(|wish| (wish, seat.heard))
+        }
+        Subject::Domain(name) => {
+            let domain = accounting.book.domain(name)?;
+            let state = domain.lock();
+            accounting::wish_of_domain(&state).map(|wish| (wish, state.heard))
+        }
     }
 }
 
@@ -185,8 +194,10 @@ async fn take_off(accounting: &Accounting, subject: &Subject) -> bool {
 }
 
 /// Takes what the directory now holds into memory; settling then drops the wish or, where somebody
-/// else's value asks for it, makes a new one.
-fn conclude(accounting: &Accounting, subject: &Subject, wish: &Wish, written: &Written) {
+/// else's value asks for it, makes a new one. If the directory has told of the entry since `heard`, nobody
+/// can say whether our write came before or after that; but the directory will tell of it too, in its
+/// order, and so the last word is left to it.
+fn conclude(accounting: &Accounting, subject: &Subject, wish: &Wish, written: &Written, heard: u32) {
     let value = match written {
         Written::Done => wish.to.as_deref(),
         Written::Overruled { found } => found.as_deref(),
@@ -199,12 +210,20 @@ fn conclude(accounting: &Accounting, subject: &Subject, wish: &Wish, written: &W
     match subject {
         Subject::Account(address) => {
             if let Some(account) = accounting.book.account(address) {
-                drop(accounting.with_seat(&account, |seat, _| seat.mail_status = status));
+                drop(accounting.with_seat(&account, |seat, _| {
+                    if seat.heard == heard {
+                        (seat.mail_status, seat.ahead) = (status, true);
+                    }
+                }));
             }
         }
         Subject::Domain(name) => {
             if let Some(domain) = accounting.book.domain(name) {
-                domain.lock().mail_status = status;
+                let mut state = domain.lock();
+                if state.heard == heard {
+                    state.mail_status = status;
+                }
+                drop(state);
                 drop(accounting.settle_domain(&domain));
             }
         }

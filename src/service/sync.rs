@@ -3,9 +3,11 @@
 //! A bad quota value costs nobody anything: the account keeps its last good limits, and the reason is
 //! kept where `check` and the metrics find it.
 
+mod keeping;
+
 use std::sync::Arc;
 
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +19,7 @@ use super::measuring::Hints;
 use super::outbox::{self, Subject};
 use super::pool::Pool;
 use super::settings::Settings;
+use super::snapshot::{Kept, Snapshot};
 use super::status::DirectoryStatus;
 use crate::account::{AccountEntry, DomainEntry, Entry, EntryId, GroupEntry, Member, Single, domain_of};
 use crate::directory::Change;
@@ -24,6 +27,7 @@ use crate::ledger::Record;
 use crate::quota::spec::Measure;
 use crate::quota::{Level, Limit, Limits, Moment, Spec};
 use crate::telemetry::events;
+use crate::wire::dn;
 
 /// What entry ids lead to, and in which full load each was last named.
 struct Known {
@@ -48,7 +52,15 @@ pub struct Sync {
     begun: Moment,
     specs: Pool<Specs>,
     limits: Pool<Limits>,
+    /// Entries that cannot be read: where each is, and in which full load it was last named.
+    bad: HashMap<EntryId, (Box<str>, u32)>,
+    snapshot: Option<Snapshot>,
+    /// Accounts of the first load that the snapshot does not have yet.
+    unwritten: Vec<EntryId>,
 }
+
+/// Changes that are taken in one go: what they write shares a batch.
+const AT_ONCE: usize = 500;
 
 impl Sync {
     pub fn new(accounting: Arc<Accounting>, status: Arc<DirectoryStatus>, hints: Hints) -> Sync {
@@ -61,6 +73,9 @@ impl Sync {
             begun: Moment::default(),
             specs: Pool::default(),
             limits: Pool::default(),
+            bad: HashMap::new(),
+            snapshot: None,
+            unwritten: Vec::new(),
         }
     }
 
@@ -72,16 +87,24 @@ impl Sync {
         mut reloaded: tokio::sync::watch::Receiver<()>,
         stop: CancellationToken,
     ) {
+        let mut taken = Vec::with_capacity(AT_ONCE);
         loop {
+            let unwritten = !self.unwritten.is_empty();
             tokio::select! {
-                () = stop.cancelled() => return,
-                change = changes.recv() => match change {
-                    Some(change) => self.apply(change),
-                    None => return,
+                biased;
+                () = stop.cancelled() => break,
+                received = changes.recv_many(&mut taken, AT_ONCE) => match received {
+                    0 => break,
+                    _ => self.apply_all(taken.drain(..)).await,
                 },
                 Ok(()) = reloaded.changed() => self.limits_anew(),
+                () = std::future::ready(()), if unwritten => {
+                    self.fill();
+                    self.flush().await;
+                }
             }
         }
+        self.settle().await;
     }
 
     pub fn apply(&mut self, change: Change) {
@@ -89,26 +112,61 @@ impl Sync {
             Change::Begin => {
                 self.load = self.load.wrapping_add(1);
                 self.begun = self.accounting.clock.now();
-                self.status.begin();
             }
             Change::Entry(entry) => self.entry(entry),
-            Change::Present(id) => {
-                let load = self.load;
-                if let Some(known) = self.find(id) {
-                    known.load = load;
-                }
-            }
+            Change::Present(id) => self.present(id),
             Change::Gone(id) => self.gone(id),
-            Change::Complete => self.complete(),
-            Change::Reached { .. } => self.status.heard(self.accounting.clock.now()),
-            Change::Bad { dn, why } => {
+            Change::Complete => self.complete(None),
+            Change::CompleteBelow(base) => self.complete(Some(&base)),
+            Change::Reached { token } => self.reached(token),
+            Change::Bad { id, dn, why } => {
                 events::entry_bad(&dn, &why);
-                self.status.bad(dn, why.into());
+                self.present(id);
+                self.bad(id, dn, why.into());
             }
             Change::Lost { why } => {
                 events::directory_lost(&why);
                 self.status.lost(why);
             }
+        }
+    }
+
+    fn present(&mut self, id: EntryId) {
+        let load = self.load;
+        if let Some(known) = self.find(id) {
+            known.load = load;
+        }
+        if let Some((_, named)) = self.bad.get_mut(&id) {
+            *named = load;
+        }
+    }
+
+    fn bad(&mut self, id: EntryId, dn: Box<str>, why: Box<str>) {
+        self.keep(id, |_| Kept::Bad { dn: dn.clone(), why: why.clone() });
+        self.status.bad(dn.clone(), why);
+        self.bad.insert(id, (dn, self.load));
+    }
+
+    fn mended(&mut self, id: EntryId) {
+        if let Some((dn, _)) = self.bad.remove(&id) {
+            self.status.mended(&dn);
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.mended(id);
+            }
+        }
+    }
+
+    fn reached(&mut self, token: Vec<u8>) {
+        let now = self.accounting.clock.now();
+        if self.status.heard(now) {
+            events::directory_back();
+        }
+        if !self.accounting.loaded() {
+            self.loaded();
+        }
+        self.begin_filling();
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.reached(token, now);
         }
     }
 
@@ -126,6 +184,8 @@ impl Sync {
 
     fn entry(&mut self, entry: Entry) {
         let id = entry.id();
+        self.mended(id);
+        self.accounting.metrics.directory_changes.inc();
         let before = self.find(id).map(|known| known.what.clone());
         let what = match entry {
             Entry::Account(entry) => What::Account(self.account(entry, before.as_ref())),
@@ -141,18 +201,34 @@ impl Sync {
     fn gone(&mut self, id: EntryId) {
         if let Ok(known) = self.known.find_entry(spread(id), |known| known.id == id) {
             let (known, _) = known.remove();
+            self.accounting.metrics.directory_changes.inc();
             self.leave(known.what);
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.remove(id);
+            }
+        }
+        self.mended(id);
+    }
+
+    /// What was not named, anywhere or below `base`, is gone.
+    fn complete(&mut self, base: Option<&str>) {
+        let load = self.load;
+        let base = base.map(dn::normal);
+        let is_below = |dn: &str| base.as_ref().is_none_or(|base| dn::lies_below(&dn::normal(dn), base));
+        let unnamed = self.known.iter().filter(|known| known.load != load && is_below(&known.what.dn()));
+        let bad = self.bad.iter().filter(|(_, (dn, named))| *named != load && is_below(dn));
+        let gone: Vec<EntryId> = unnamed.map(|known| known.id).chain(bad.map(|(id, _)| *id)).collect();
+        gone.into_iter().for_each(|id| self.gone(id));
+        if base.is_none() {
+            self.loaded();
+            self.status.heard(self.accounting.clock.now());
         }
     }
 
-    fn complete(&mut self) {
-        let load = self.load;
-        let gone: Vec<EntryId> = self.known.iter().filter(|known| known.load != load).map(|known| known.id).collect();
-        gone.into_iter().for_each(|id| self.gone(id));
+    fn loaded(&mut self) {
         let first = !self.accounting.loaded();
         self.accounting.load_complete();
         let accounts = self.accounting.book.accounts();
-        self.status.complete(self.accounting.clock.now());
         let took = self.accounting.clock.now().since(self.begun);
         events::directory_loaded(accounts, self.accounting.book.domains().len(), took);
         if first {
@@ -166,26 +242,47 @@ impl Sync {
     }
 
     fn account(&mut self, entry: AccountEntry, before: Option<&What>) -> Arc<Account> {
-        let book = self.accounting.book.clone();
         let settings = self.accounting.settings.load_full();
         let kept = match before {
             Some(What::Account(account)) if account.address == entry.address => Some(account.clone()),
             _ => None,
         };
-        let (domain, _) = book.domain_or_new(domain_of(&entry.address));
         let last_good = kept.as_ref().map(|account| account.lock().specs.clone());
         let (specs, problem) = self.read_specs(&entry, last_good, &settings);
-        let limits = self.resolve(&specs, &domain, &settings);
         if let Some(problem) = &problem {
             events::value_bad(&entry.address, problem);
         }
+        let id = entry.id;
+        if let Some(account) = &kept
+            && is_as_before(&mut account.lock(), &entry, &specs, problem.as_deref())
+        {
+            return account.clone();
+        }
+        let account = self.seat(entry, kept, specs, problem);
+        self.keep_account(id, &account);
+        account
+    }
+
+    /// Brings an account, new or `kept` from before, up to its entry.
+    fn seat(
+        &mut self,
+        entry: AccountEntry,
+        kept: Option<Arc<Account>>,
+        specs: Arc<Specs>,
+        problem: Option<Box<str>>,
+    ) -> Arc<Account> {
+        let book = self.accounting.book.clone();
+        let settings = self.accounting.settings.load_full();
+        let (domain, _) = book.domain_or_new(domain_of(&entry.address));
+        let limits = self.resolve(&specs, &domain, &settings);
         let account = match kept {
             Some(account) => account,
             None => self.new_account(&entry, domain, specs.clone(), limits.clone()),
         };
-        let links = Links { alternates: entry.alternates, forwards: entry.forwards };
+        let links = Links { alternates: entry.alternates, forwards: entry.forwards, rules: entry.rules };
         let (old_links, old_dn) = {
             let seat = account.lock();
+            self.status.problem(seat.problem.is_some(), problem.is_some());
             (seat.links.as_deref().cloned().unwrap_or_default(), seat.dn.clone())
         };
         let target = Target::Account(account.clone());
@@ -195,7 +292,12 @@ impl Sync {
         book.put_dn(&entry.dn, &target);
         drop(self.accounting.limit(&account, limits));
         drop(self.accounting.with_seat(&account, |seat, _| {
+            if seat.dn != entry.dn {
+                // A wish is made out to a DN.
+                seat.wished = None;
+            }
             seat.dn = entry.dn;
+            seat.heard = seat.heard.wrapping_add(1);
             (seat.inet_status, seat.mail_status) = (entry.inet_status, entry.mail_status);
             (seat.specs, seat.problem) = (specs, problem);
             seat.attributes = Some(entry.attributes).filter(|some| !some.is_empty()).map(Box::new);
@@ -259,6 +361,8 @@ impl Sync {
             wished: None,
             counted: Level::Under,
             gone: false,
+            heard: 0,
+            ahead: false,
         };
         seat.stand(&standings);
         let account = Arc::new(Account::new(address, entry.id, seat));
@@ -300,6 +404,7 @@ impl Sync {
     }
 
     fn domain(&mut self, entry: DomainEntry) -> Arc<Domain> {
+        let whole = entry.clone();
         let settings = self.accounting.settings.load_full();
         let (domain, _) = self.accounting.book.domain_or_new(&entry.name);
         let mut problems = Vec::new();
@@ -324,8 +429,13 @@ impl Sync {
             }
             Err(why) => problems.push(why),
         }
+        if state.entry.as_ref().is_some_and(|(_, dn)| *dn != entry.dn) {
+            state.wished = None;
+        }
         state.entry = Some((entry.id, entry.dn));
+        state.heard = state.heard.wrapping_add(1);
         (state.inet_status, state.mail_status) = (entry.inet_status, entry.mail_status);
+        self.status.problem(state.problem.is_some(), !problems.is_empty());
         state.problem = (!problems.is_empty()).then(|| problems.join("; ").into());
         if let Some(problem) = &state.problem {
             events::value_bad(&domain.name, problem);
@@ -336,6 +446,7 @@ impl Sync {
             self.limits_of_members(&domain);
         }
         drop(self.accounting.settle_domain(&domain));
+        self.keep_domain(whole, problems.is_empty());
         domain
     }
 
@@ -359,6 +470,7 @@ impl Sync {
 
     fn group(&mut self, entry: GroupEntry) -> Arc<GroupEntry> {
         let group = Arc::new(entry);
+        self.keep(group.id, |_| Kept::Group(GroupEntry::clone(&group)));
         let book = &self.accounting.book;
         if group.members.iter().any(|member| matches!(member, Member::Dn(_))) && book.want_dns() {
             book.for_each_account(|account| book.put_dn(&account.lock().dn, &Target::Account(account.clone())));
@@ -388,6 +500,7 @@ impl Sync {
             }
             What::Domain(domain) => {
                 let mut state = domain.lock();
+                self.status.problem(state.problem.is_some(), false);
                 (state.entry, state.limit, state.problem) = (None, Limit::NONE, None);
                 (state.inet_status, state.mail_status) = Default::default();
                 let had_defaults = state.defaults.take().is_some();
@@ -415,6 +528,7 @@ impl Sync {
         let mut links = Links::default();
         drop(self.accounting.with_seat(account, |seat, _| {
             seat.gone = true;
+            self.status.problem(seat.problem.take().is_some(), false);
             seat.cells = Default::default();
             links = seat.links.take().map(|links| *links).unwrap_or_default();
         }));
@@ -433,6 +547,33 @@ impl Sync {
         book.remove_account(account);
         book.drop_if_empty(&domain.name);
     }
+}
+
+impl What {
+    fn dn(&self) -> Box<str> {
+        match self {
+            What::Account(account) => account.lock().dn.clone(),
+            What::Domain(domain) => domain.lock().entry.as_ref().map(|(_, dn)| dn.clone()).unwrap_or_default(),
+            What::Group(group) => group.dn.clone(),
+        }
+    }
+}
+
+/// Whether an entry says nothing that the account does not know.
+fn is_as_before(seat: &mut Seat, entry: &AccountEntry, specs: &Specs, problem: Option<&str>) -> bool {
+    seat.heard = seat.heard.wrapping_add(1);
+    let ahead = std::mem::take(&mut seat.ahead);
+    let links = seat.links.as_deref();
+    let linked = |ours: fn(&Links) -> &Vec<Box<str>>, theirs: &[Box<str>]| links.map_or(&[][..], |l| ours(l)) == theirs;
+    !ahead
+        && seat.dn == entry.dn
+        && (seat.inet_status, seat.mail_status) == (entry.inet_status, entry.mail_status)
+        && *seat.specs == *specs
+        && seat.problem.as_deref() == problem
+        && linked(|links| &links.alternates, &entry.alternates)
+        && linked(|links| &links.forwards, &entry.forwards)
+        && linked(|links| &links.rules, &entry.rules)
+        && seat.attributes.as_deref().map_or(entry.attributes.is_empty(), |known| *known == entry.attributes)
 }
 
 fn spread(id: EntryId) -> u64 {

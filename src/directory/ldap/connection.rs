@@ -101,9 +101,8 @@ impl Connection {
                     false => Poll::Pending,
                 }
             });
-            if let Err(error) = ended.await {
-                tracing::debug!(event = "ldap-connection-ended", %error);
-            }
+            // Why it ended shows in what waits for results.
+            let _ = ended.await;
         });
         Connection { ldap, gate, driver, timeout }
     }

@@ -101,7 +101,9 @@ async fn open(options: &LdapOptions, url: &str) -> Result<Connection, Fault> {
 async fn reach(authority: &str, port: u16) -> std::io::Result<TcpStream> {
     let bare = authority.trim_start_matches('[').trim_end_matches(']');
     let with_port = match authority.rsplit_once(':') {
-        Some((_, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !authority.ends_with(']') => authority.to_owned(),
+        Some((_, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !authority.ends_with(']') => {
+            authority.to_owned()
+        }
         _ if bare.contains(':') => format!("[{bare}]:{port}"),
         _ => format!("{bare}:{port}"),
     };
@@ -143,7 +145,8 @@ fn tls(options: &Tls) -> Result<ClientConfig, Fault> {
     match &options.identity {
         None => Ok(config.with_no_client_auth()),
         Some((path, key)) => {
-            let chain = CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|why| file(path, &why))?;
+            let chain =
+                CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|why| file(path, &why))?;
             let secret = PrivateKeyDer::from_pem_file(key).map_err(|why| file(key, &why))?;
             config.with_client_auth_cert(chain, secret).map_err(|why| file(path, &why))
         }

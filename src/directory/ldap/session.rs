@@ -10,6 +10,7 @@ use super::connection::Fault;
 use super::token::Token;
 use super::{Follow, LdapOptions, poll, syncrepl};
 use crate::directory::Change;
+use crate::telemetry::events;
 
 /// Why a session ended.
 pub struct Ended(pub String);
@@ -69,11 +70,7 @@ impl Session {
             Follow::Poll => poll::follow(&self).await,
         };
         if let Stop::NotOffered = stopped {
-            tracing::warn!(
-                event = "syncrepl-not-offered",
-                url = self.url,
-                "the server is polled; load its syncprov overlay (OpenLDAP) or enable its plug-in (389-DS)"
-            );
+            events::directory_polled(&self.url);
             stopped = poll::follow(&self).await;
         }
         Ended(stopped.to_string())

@@ -17,9 +17,8 @@ use super::session::{Session, Stop};
 use super::token::{Token, Witnesses};
 use crate::account::EntryId;
 use crate::directory::Change;
+use crate::telemetry::events;
 
-/// e-syncRefreshRequired (RFC 4533 section 2.5).
-const REFRESH_REQUIRED: u32 = 4096;
 const UNAVAILABLE_CRITICAL_EXTENSION: u32 = 12;
 
 /// So many changes in a row are told before the place is marked.
@@ -31,7 +30,10 @@ pub async fn follow(session: &Session) -> Stop {
     loop {
         match following.run().await {
             Ok(never) => match never {},
-            Err(Stop::Stale) if session.token().is_some() => session.forget_token(),
+            Err(Stop::Stale) if session.token().is_some() => {
+                events::directory_reread(&session.url);
+                session.forget_token();
+            }
             Err(stop) => return stop,
         }
     }
@@ -198,17 +200,11 @@ impl Following<'_> {
             // A server that passes over the control answers as to any search.
             Ok(_) => Stop::NotOffered,
             Err(Fault::Told(result)) => match result.rc {
-                REFRESH_REQUIRED => {
-                    tracing::info!(event = "refresh-required", url = self.session.url);
-                    self.session.forget_token();
-                    match resumed {
-                        true => Stop::Stale,
-                        false => Stop::Fault(Fault::Told(result)),
-                    }
-                }
                 UNAVAILABLE_CRITICAL_EXTENSION => Stop::NotOffered,
-                // OpenLDAP says unwillingToPerform to a cookie from its own future: it was restored.
-                _ if resumed && self.contents.len() <= self.session.options.bases.len() => Stop::Stale,
+                // e-syncRefreshRequired (4096) says so outright, and unwillingToPerform is what OpenLDAP
+                // says to a cookie from its own future: it was restored. Whatever else it may be, asking
+                // for everything shows it.
+                _ if resumed => Stop::Stale,
                 _ => Stop::Fault(Fault::Told(result)),
             },
             Err(fault) => Stop::Fault(fault),

@@ -239,10 +239,9 @@ async fn carry_out(connected: &Connected, wish: &Wish, attribute: &str) -> Resul
             rc::NO_SUCH_OBJECT => return Ok(Answer::Written(Written::NoEntry)),
             rc::REFERRAL => return Ok(Answer::Elsewhere(result.refs.clone(), told(&result))),
             rc::UNWILLING_TO_PERFORM => return Ok(Answer::Elsewhere(Vec::new(), told(&result))),
-            rc::NO_SUCH_ATTRIBUTE
-            | rc::ATTRIBUTE_OR_VALUE_EXISTS
-            | rc::CONSTRAINT_VIOLATION
-            | rc::ASSERTION_FAILED => true,
+            rc::NO_SUCH_ATTRIBUTE | rc::ATTRIBUTE_OR_VALUE_EXISTS | rc::CONSTRAINT_VIOLATION | rc::ASSERTION_FAILED => {
+                true
+            }
             _ => false,
         };
         if !looks_changed {
