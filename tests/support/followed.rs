@@ -9,7 +9,7 @@ use mailquotad::account::{AccountEntry, Entry, Status};
 use mailquotad::directory::Directory;
 use mailquotad::directory::entry::{EntryReader, Preset};
 use mailquotad::directory::ldap::{Bind, LdapDirectory, LdapOptions, Password};
-use mailquotad::ledger::{Ledger, MemoryLedger};
+use mailquotad::ledger::{Ledger, MemoryLedger, Shelf};
 use mailquotad::quota::bucket::Zero;
 use mailquotad::quota::spec::Measure;
 use mailquotad::quota::standing::Starts;
@@ -132,6 +132,12 @@ impl Followed {
 
     pub async fn loaded(&self) {
         self.until("the directory is loaded", |followed| followed.accounting.loaded()).await;
+    }
+
+    /// Waits until what was loaded, and the place to go on from, are in the ledger.
+    pub async fn kept(&self) {
+        let has_place = |f: &Followed| f.ledger.shelf_get(Shelf::Directory, b"p").unwrap().is_some();
+        self.until("the directory is kept", has_place).await;
     }
 
     /// Every account as it is known, by address.

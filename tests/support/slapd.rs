@@ -16,6 +16,9 @@ pub const PASSWORD: &str = "secret";
 
 const SCHEMAS: &str = "/etc/ldap/schema";
 
+/// As `docs/openldap.md` advises.
+pub const SYNCPROV: &str = "overlay syncprov\nsyncprov-sessionlog 100000\nsyncprov-reloadhint TRUE\n";
+
 pub struct Slapd {
     pub folder: TempDir,
     pub port: u16,
@@ -41,9 +44,15 @@ fn access() -> String {
 impl Slapd {
     /// With the entries that every test needs; runs.
     pub fn start() -> Slapd {
-        let mut slapd = Slapd::prepare("", "overlay syncprov\nsyncprov-sessionlog 100000\nsyncprov-reloadhint TRUE\n");
-        slapd.add_offline(&frame());
+        let mut slapd = Slapd::stopped();
         slapd.run();
+        slapd
+    }
+
+    /// The same, yet to be run.
+    pub fn stopped() -> Slapd {
+        let slapd = Slapd::prepare("", SYNCPROV);
+        slapd.add_offline(&frame());
         slapd
     }
 
@@ -109,6 +118,11 @@ impl Slapd {
             }
             std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
+    }
+
+    /// Where nobody looks for it.
+    pub fn move_to_a_free_port(&mut self) {
+        self.port = free_port();
     }
 
     pub fn signal(&self, signal: &str) {
@@ -208,4 +222,9 @@ pub fn user(uid: &str, more: &str) -> String {
 /// `changetype: modify` that puts `attribute` to `value`.
 pub fn set(uid: &str, attribute: &str, value: &str) -> String {
     format!("dn: {}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n\n", dn(uid))
+}
+
+/// An entry as a change record.
+pub fn add(entry: &str) -> String {
+    entry.replacen('\n', "\nchangetype: add\n", 1)
 }
