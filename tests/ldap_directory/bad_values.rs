@@ -28,7 +28,7 @@ async fn the_last_good_limits_stay_in_force() {
     }
     let followed = Followed::start(loose(&slapd));
     followed.loaded().await;
-    slapd.modify(&format!("dn: {}\nchangetype: modify\nadd: audio\naudio: 20M\n", dn("twice")));
+    slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: audio\naudio: 10M\naudio: 20M\n", dn("twice")));
     slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: audio\naudio:: //79\n", dn("bytes")));
     slapd.modify(&set("words", "audio", "plenty"));
     followed.until("three are counted", |f| f.status.state().bad_count == 3).await;

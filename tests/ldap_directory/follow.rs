@@ -133,7 +133,8 @@ async fn several_bases_are_one_directory() {
     slapd.modify(&format!("dn: {}\nchangetype: delete\n", dn("bob")));
     let followed = Followed::start_with(two, ledger);
     followed.same_as(&slapd).await;
-    slapd.modify(&format!("dn: uid=cid,ou=Elsewhere,{SUFFIX}\nchangetype: modify\nreplace: mailQuota\nmailQuota: 4M\n"));
+    slapd
+        .modify(&format!("dn: uid=cid,ou=Elsewhere,{SUFFIX}\nchangetype: modify\nreplace: mailQuota\nmailQuota: 4M\n"));
     followed.until("the second base is followed", |f| f.limit("cid") == Some(4 << 20)).await;
     slapd.modify(&set("ann", "mailQuota", "5M"));
     followed.until("the first base is followed", |f| f.limit("ann") == Some(5 << 20)).await;

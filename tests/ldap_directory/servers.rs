@@ -23,7 +23,10 @@ fn certify(slapd: &Slapd) {
 }
 
 fn with_tls() -> Slapd {
-    let slapd = Slapd::prepare("TLSCACertificateFile ROOT/ca.pem\nTLSCertificateFile ROOT/cert.pem\nTLSCertificateKeyFile ROOT/key.pem\n", SYNCPROV);
+    let slapd = Slapd::prepare(
+        "TLSCACertificateFile ROOT/ca.pem\nTLSCertificateFile ROOT/cert.pem\nTLSCertificateKeyFile ROOT/key.pem\n",
+        SYNCPROV,
+    );
     let root = slapd.folder.path().display().to_string();
     let config = fs::read_to_string(slapd.path("slapd.conf")).unwrap().replace("ROOT", &root);
     fs::write(slapd.path("slapd.conf"), config).unwrap();
@@ -106,7 +109,8 @@ fn liar(garbage: &'static [u8]) -> String {
             let mut request = [0; 4096];
             let _ = stream.read(&mut request);
             // bindResponse 1: success.
-            let _ = stream.write_all(&[0x30, 0x0c, 0x02, 0x01, 0x01, 0x61, 0x07, 0x0a, 0x01, 0x00, 0x04, 0x00, 0x04, 0x00]);
+            let _ =
+                stream.write_all(&[0x30, 0x0c, 0x02, 0x01, 0x01, 0x61, 0x07, 0x0a, 0x01, 0x00, 0x04, 0x00, 0x04, 0x00]);
             let _ = stream.read(&mut request);
             let _ = stream.write_all(garbage);
             let _ = stream.read(&mut request);

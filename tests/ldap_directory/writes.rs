@@ -29,7 +29,8 @@ async fn fill(followed: &Followed, uid: &str, bytes: i64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_state_of_an_attribute_is_compared() {
     let mut slapd = Slapd::stopped();
-    let users = [user("absent", ""), user("active", "mailUserStatus: Active\n"), user("held", "mailUserStatus: hold\n")];
+    let users =
+        [user("absent", ""), user("active", "mailUserStatus: Active\n"), user("held", "mailUserStatus: hold\n")];
     slapd.add_offline(&users.concat());
     slapd.run();
     let directory = LdapDirectory::new(options(&[&slapd]));
@@ -45,7 +46,8 @@ async fn each_state_of_an_attribute_is_compared() {
     assert_eq!(write(wish("held", Some("active"), "overquota")).await, Written::Overruled { found: found.clone() });
     assert_eq!(write(wish("held", None, "overquota")).await, Written::Overruled { found });
     assert_eq!(write(wish("nobody", None, "overquota")).await, Written::NoEntry);
-    let quota = Wish { attribute: Writable::Quota, from: None, to: Some("2G;Archive%1G".into()), ..wish("held", None, "") };
+    let quota =
+        Wish { attribute: Writable::Quota, from: None, to: Some("2G;Archive%1G".into()), ..wish("held", None, "") };
     assert_eq!(write(quota.clone()).await, Written::Done);
     let clear = Wish { from: quota.to.clone(), to: None, ..quota };
     assert_eq!(write(clear).await, Written::Done);
@@ -84,7 +86,9 @@ async fn two_writers_from_an_absent_value_are_one_too_many() {
             let now = directory.read(&dn, Writable::UserStatus).await.expect("one value");
             match written.unwrap() {
                 Written::Done => assert_eq!(now.as_deref(), Some("overquota")),
-                Written::Overruled { found } => assert_eq!((found, now.as_deref()), (Some("hold".into()), Some("hold"))),
+                Written::Overruled { found } => {
+                    assert_eq!((found, now.as_deref()), (Some("hold".into()), Some("hold")))
+                }
                 Written::NoEntry => panic!("it is there"),
             }
         }
@@ -112,7 +116,8 @@ async fn no_value_of_an_admin_is_ever_overwritten() {
     let mut values = vec!["active"; USERS];
     let overwritten = Arc::new(AtomicU64::new(0));
     for round in 0..ROUNDS {
-        let next: Vec<_> = values.iter().map(|_| ["inactive", "hold", "deleted", "active"][dice.roll(4) as usize]).collect();
+        let next: Vec<_> =
+            values.iter().map(|_| ["inactive", "hold", "deleted", "active"][dice.roll(4) as usize]).collect();
         let changes = (0..USERS).map(|n| {
             let (ldap, overwritten, from, to) = (ldap.clone(), overwritten.clone(), values[n], next[n]);
             async move {
@@ -236,7 +241,10 @@ async fn a_refusal_says_why() {
     let directory = LdapDirectory::new(options);
     let address = Wish { from: Some("ann@example.org".into()), ..wish("ann", None, "mine@example.org") };
     let refused = directory.write(&address).await.unwrap_err();
-    assert!(matches!(&refused, DirectoryError::Refused(why) if why.contains("insufficientAccessRights")), "{refused:?}");
+    assert!(
+        matches!(&refused, DirectoryError::Refused(why) if why.contains("insufficientAccessRights")),
+        "{refused:?}"
+    );
     slapd.stop("KILL");
     let away = directory.write(&address).await.unwrap_err();
     assert!(matches!(away, DirectoryError::Away(_)), "{away:?}");

@@ -37,7 +37,7 @@ pub async fn health(State(api): State<Api>) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
     });
     let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(body)).into_response()
+    (code, [("x-health", status)], Json(body)).into_response()
 }
 
 pub async fn account(State(api): State<Api>, Path(address): Path<String>) -> Result<Json<AccountReport>, Failure> {
