@@ -88,7 +88,13 @@ fn killed_between_decision_and_write_fifty_times() {
         let wanted: Vec<&str> = full.iter().map(|full| if *full { "overquota" } else { "active" }).collect();
         undone += usize::from(statuses(&slapd) != wanted);
         daemon.run();
-        until("every status is right", || statuses(&slapd) == wanted);
+        until("every status is right", || {
+            let now = statuses(&slapd);
+            if now != wanted {
+                eprintln!("round {round}: {now:?} {wanted:?}");
+            }
+            now == wanted
+        });
     }
     assert!(undone > 10, "only {undone} of {ROUNDS} kills came before the last write");
     daemon.stop("TERM");

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::accounting::{self, Accounting};
 use crate::account::Status;
 use crate::directory::{Directory, DirectoryError, Wish, Written};
-use crate::ledger::{Batch, LedgerError, Op, Shelf};
+use crate::ledger::{Batch, LedgerError, Op, Receipt, Shelf};
 use crate::telemetry::events;
 use crate::telemetry::metrics::StatusWrite;
 
@@ -133,8 +133,7 @@ async fn attempt(accounting: &Accounting, directory: &dyn Directory, subject: &S
     match directory.write(&wish).await {
         Ok(written) => {
             tell(accounting, &wish, &written);
-            conclude(accounting, subject, &wish, &written, heard);
-            true
+            conclude(accounting, subject, &wish, &written, heard)
         }
         Err(error) => {
             let (retry, counted) = match error {
@@ -190,21 +189,44 @@ async fn take_off(accounting: &Accounting, subject: &Subject) -> bool {
     if !accounting.loaded() {
         return false;
     }
-    accounting.ledger.submit(Batch::from([remove(subject)])).durable().await.is_ok()
+    match take_off_if(accounting, subject, |wanted, _| !wanted) {
+        Some(receipt) => receipt.durable().await.is_ok(),
+        None => false,
+    }
+}
+
+/// Takes a wish off the list, if `may` says so of whether it is wanted and how often its subject was heard
+/// of. Under the lock of the subject: a new wish that came in between must not go with the old one.
+fn take_off_if(accounting: &Accounting, subject: &Subject, may: impl FnOnce(bool, u32) -> bool) -> Option<Receipt> {
+    let submit = || accounting.ledger.submit(Batch::from([remove(subject)]));
+    match subject {
+        Subject::Account(address) => match accounting.book.account(address) {
+            Some(account) => {
+                let seat = account.lock();
+                may(accounting::wish_of(&seat).is_some(), seat.heard).then(submit)
+            }
+            None => Some(submit()),
+        },
+        Subject::Domain(name) => match accounting.book.domain(name) {
+            Some(domain) => {
+                let state = domain.lock();
+                may(accounting::wish_of_domain(&state).is_some(), state.heard).then(submit)
+            }
+            None => Some(submit()),
+        },
+    }
 }
 
 /// Takes what the directory now holds into memory; settling then drops the wish or, where somebody
 /// else's value asks for it, makes a new one. If the directory has told of the entry since `heard`, nobody
 /// can say whether our write came before or after that; but the directory will tell of it too, in its
-/// order, and so the last word is left to it.
-fn conclude(accounting: &Accounting, subject: &Subject, wish: &Wish, written: &Written, heard: u32) {
+/// order, and so the last word is left to it. Whether there is nothing to try again.
+fn conclude(accounting: &Accounting, subject: &Subject, wish: &Wish, written: &Written, heard: u32) -> bool {
     let value = match written {
         Written::Done => wish.to.as_deref(),
         Written::Overruled { found } => found.as_deref(),
-        Written::NoEntry => {
-            drop(accounting.ledger.submit(Batch::from([remove(subject)])));
-            return;
-        }
+        // Renamed, it is wished again under its new name.
+        Written::NoEntry => return take_off_if(accounting, subject, |_, now| now == heard).is_some(),
     };
     let status = value.map_or(Status::Active, Status::read);
     match subject {
@@ -228,4 +250,5 @@ fn conclude(accounting: &Accounting, subject: &Subject, wish: &Wish, written: &W
             }
         }
     }
+    true
 }
