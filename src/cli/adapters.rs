@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use crate::config::{Config, DirectorySource};
+use crate::config::{self, Config, DirectorySource};
 use crate::directory::Directory;
+use crate::directory::ldap::{Bind, Follow, LdapDirectory, LdapOptions, Password, Tls};
 use crate::directory::ldif::{LdifDirectory, LdifOptions};
 use crate::ledger::{SledLedger, SledOptions};
 use crate::mailstore::MailStore;
@@ -24,7 +25,34 @@ pub fn directory(config: &Config) -> Result<Arc<dyn Directory>> {
             ldif.poll = options.poll_interval;
             Ok(Arc::new(LdifDirectory::new(ldif)))
         }
-        DirectorySource::Ldap(_) => bail!("directory.kind = \"ldap\" is not built in; accepted: \"ldif\""),
+        DirectorySource::Ldap(source) => Ok(Arc::new(LdapDirectory::new(ldap(options, source)))),
+    }
+}
+
+pub fn ldap(options: &config::Directory, source: &config::Ldap) -> LdapOptions {
+    let password = |password: &config::Password| match password {
+        config::Password::Text(text) => Password::Text(text.clone()),
+        config::Password::File(path) => Password::File(path.clone()),
+    };
+    let bind = match &source.bind {
+        _ if source.sasl_external => Bind::External,
+        Some(bind) => Bind::Simple { dn: bind.dn.clone(), password: password(&bind.password) },
+        None => Bind::Anonymous,
+    };
+    LdapOptions {
+        urls: source.urls.clone(),
+        bind,
+        tls: Tls { ca_file: source.ca_file.clone(), identity: source.identity.clone(), start: source.start_tls },
+        timeout: source.timeout,
+        bases: source.bases.clone(),
+        follow: match source.follow {
+            config::Follow::Syncrepl => Follow::Syncrepl,
+            config::Follow::Poll => Follow::Poll,
+        },
+        poll_interval: options.poll_interval,
+        compare_interval: source.compare_interval,
+        writes_per_second: source.writes_per_second,
+        reader: options.reader.clone(),
     }
 }
 

@@ -41,7 +41,7 @@ fn worth_attention(line: &Line) -> bool {
             report.problem.is_some() || report.buckets.iter().any(|bucket| bucket.standing >= Level::Over)
         }
         Line::Domain(report) => report.problem.is_some() || report.standing >= Level::Over,
-        Line::Bad { .. } => true,
+        Line::Bad { .. } | Line::Lost { .. } => true,
     }
 }
 
@@ -56,6 +56,8 @@ struct Tables {
     accounts: comfy_table::Table,
     domains: comfy_table::Table,
     notes: Vec<String>,
+    /// Why the directory is away, and for how long.
+    lost: Option<String>,
 }
 
 const CSV_HEAD: &str =
@@ -69,6 +71,7 @@ impl Paper {
                 accounts: table::new(&table::ACCOUNT_HEAD, &[2, 3, 4]),
                 domains: table::new(&table::DOMAIN_HEAD, &[1, 2, 3, 4, 5]),
                 notes: Vec::new(),
+                lost: None,
             })),
             TableFormat::Json => Paper::Json(out()),
             TableFormat::Csv => {
@@ -87,7 +90,7 @@ impl Paper {
             }
             Paper::Csv(out) => rows(line).iter().try_for_each(|row| writeln!(out, "{}", csv(row))),
             Paper::Text(tables) => {
-                let Tables { accounts, domains, notes } = &mut **tables;
+                let Tables { accounts, domains, notes, lost } = &mut **tables;
                 match line {
                     Line::Account(report) => {
                         accounts.add_rows(table::account_rows(report));
@@ -98,6 +101,7 @@ impl Paper {
                         notes.extend(report.problem.as_ref().map(|problem| format!("{}: {problem}", report.domain)));
                     }
                     Line::Bad { bad, why } => notes.push(format!("{bad}: {why}")),
+                    Line::Lost { .. } => *lost = Some(told(line)),
                 }
                 Ok(())
             }
@@ -108,7 +112,7 @@ impl Paper {
         match self {
             Paper::Json(mut out) | Paper::Csv(mut out) => out.flush()?,
             Paper::Text(tables) => {
-                let Tables { accounts, domains, notes } = *tables;
+                let Tables { accounts, domains, notes, lost } = *tables;
                 let mut parts = 0;
                 for table in [accounts, domains].iter().filter(|table| table.row_count() > 0) {
                     if parts > 0 {
@@ -117,8 +121,11 @@ impl Paper {
                     table::print(table);
                     parts += 1;
                 }
-                if parts == 0 && notes.is_empty() {
+                if parts == 0 && notes.is_empty() && lost.is_none() {
                     println!("nothing to report");
+                }
+                if let Some(lost) = lost {
+                    println!("\n{lost}");
                 }
                 if !notes.is_empty() {
                     println!("\nThe last good limits are in force for:");
@@ -127,6 +134,17 @@ impl Paper {
             }
         }
         Ok(())
+    }
+}
+
+/// That the directory is away, for people.
+fn told(line: &Line) -> String {
+    match line {
+        Line::Lost { directory_lost, age_seconds: Some(age) } => {
+            format!("As it was {age} seconds ago; the directory: {directory_lost}")
+        }
+        Line::Lost { directory_lost, .. } => format!("Not known to be current; the directory: {directory_lost}"),
+        _ => String::new(),
     }
 }
 
@@ -168,6 +186,12 @@ fn rows(line: &Line) -> Vec<Vec<String>> {
             let mut row = vec!["bad".to_owned(), bad.clone()];
             row.resize(10, String::new());
             row.push(why.clone());
+            vec![row]
+        }
+        Line::Lost { .. } => {
+            let mut row = vec!["directory".to_owned()];
+            row.resize(10, String::new());
+            row.push(told(line));
             vec![row]
         }
     }

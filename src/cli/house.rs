@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::adapters::{directory, mailstore, open_ledger};
-use crate::config::Config;
+use crate::config::{Config, DirectorySource};
 use crate::ledger::Ledger;
 use crate::mailstore::MailStore;
 use crate::service::accounting::Accounting;
@@ -49,7 +49,11 @@ impl House {
         let accounting = Arc::new(Accounting::new(ledger, settings.clone(), clock, metrics.clone()));
         let (hints, taken) = measuring::hints();
         let directory_status = Arc::new(DirectoryStatus::default());
-        let sync = Sync::new(accounting.clone(), directory_status.clone(), hints.clone());
+        let mut sync = Sync::new(accounting.clone(), directory_status.clone(), hints.clone());
+        // An LDIF file is its own snapshot.
+        if let DirectorySource::Ldap(_) = config.directory.source {
+            sync = sync.keeping();
+        }
         let api = Api {
             admission: Arc::new(Admission::new(accounting.clone(), hints, metrics.clone())),
             measuring: Arc::new(Measuring::new(accounting.clone(), store, config.mailstore.threads)),
@@ -95,16 +99,31 @@ impl House {
         let Api { accounting, directory, directory_status, .. } = self.api.clone();
         let now = accounting.clock.clone();
         self.tasks.spawn(outbox::run(accounting, directory.clone(), stop.clone()));
-        let following = stop.clone();
+        let Some(mut sync) = self.sync.take() else { return };
+        let (reloaded, stop) = (self.reloaded.subscribe(), stop.clone());
         self.tasks.spawn(async move {
-            if let Err(error) = directory.follow(None, changes, following).await {
-                crate::telemetry::events::directory_lost(&error.to_string());
-                directory_status.lost(error.to_string(), now.now());
+            // What is kept comes first, so that answers do not wait for the directory.
+            let restored = tokio::task::spawn_blocking(move || {
+                let token = sync.restore();
+                (sync, token)
+            });
+            let Ok((sync, token)) = restored.await else { return };
+            let token = token.unwrap_or_else(|error| {
+                crate::telemetry::events::ledger_failed(&error);
+                None
+            });
+            let following = stop.clone();
+            let follow = tokio::spawn(async move {
+                if let Err(error) = directory.follow(token, changes, following).await {
+                    crate::telemetry::events::directory_lost(&error.to_string());
+                    directory_status.lost(error.to_string(), now.now());
+                }
+            });
+            sync.run(received, reloaded, stop).await;
+            if let Err(error) = follow.await {
+                tracing::error!(event = "task_died", error = %error);
             }
         });
-        if let Some(sync) = self.sync.take() {
-            self.tasks.spawn(sync.run(received, self.reloaded.subscribe(), stop.clone()));
-        }
     }
 
     fn schedule(&mut self, config: &Config, stop: &CancellationToken) {

@@ -30,12 +30,19 @@ pub struct Ldap {
     pub urls: Vec<String>,
     /// `None` binds anonymously.
     pub bind: Option<Bind>,
+    /// Binds by SASL EXTERNAL instead.
+    pub sasl_external: bool,
     pub ca_file: Option<PathBuf>,
+    /// Certificate and key to show over TLS.
+    pub identity: Option<(PathBuf, PathBuf)>,
     pub start_tls: bool,
     /// For one operation.
     pub timeout: Duration,
     pub bases: Vec<String>,
     pub follow: Follow,
+    /// How often a server that is polled is read as a whole.
+    pub compare_interval: Duration,
+    pub writes_per_second: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +127,16 @@ fn read_ldap(section: &Section) -> Ldap {
         let missing = if dn.is_some() { "bind_password_file" } else { "bind_dn" };
         section.refuse(missing, "is missing; accepted: bind_dn with bind_password or bind_password_file, or neither");
     }
+    let sasl_external = section.flag("sasl_external", false);
+    if sasl_external && dn.is_some() {
+        section.refuse("sasl_external", "does not go with bind_dn; accepted: one of the two");
+    }
+    let certificate = section.optional("certificate_file", words::absolute);
+    let key = section.optional("key_file", words::absolute);
+    if certificate.is_some() != key.is_some() {
+        let missing = if key.is_some() { "certificate_file" } else { "key_file" };
+        section.refuse(missing, "is missing; accepted: certificate_file with key_file, or neither");
+    }
     let bind = dn.zip(password).map(|(dn, password)| Bind { dn, password });
     let bases = section.list("base", &[], words::any);
     if bases.is_empty() {
@@ -128,6 +145,8 @@ fn read_ldap(section: &Section) -> Ldap {
     Ldap {
         urls,
         bind,
+        sasl_external,
+        identity: certificate.zip(key),
         ca_file: section.optional("ca_file", words::absolute),
         start_tls,
         timeout: section.text("timeout", "10s", words::delay),
@@ -137,6 +156,8 @@ fn read_ldap(section: &Section) -> Ldap {
             "syncrepl",
             words::one_of(&[("syncrepl", Follow::Syncrepl), ("poll", Follow::Poll)]),
         ),
+        compare_interval: section.text("compare_interval", "1h", words::delay),
+        writes_per_second: u32::try_from(section.number("writes_per_second", 500, 1..=1_000_000)).unwrap_or(u32::MAX),
     }
 }
 

@@ -4,6 +4,7 @@
 //! about its source (connections, retries, cookies, attribute names) and nothing about quotas.
 
 pub mod entry;
+pub mod ldap;
 pub mod ldif;
 
 use std::fmt;
@@ -18,7 +19,7 @@ use crate::account::{Entry, EntryId, Writable};
 /// What happened in the directory. Between `Begin` and `Complete` an adapter names every entry that
 /// exists, as `Entry` or, where it knows that nothing changed, as `Present`; at `Complete` whatever was
 /// not named is gone. Outside of such a load, changes stand for themselves. `Present` of an entry that was
-/// never seen says nothing: an adapter names a bad entry so, to keep its last good state if there is one.
+/// never seen says nothing, and `Bad` names an entry as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     Begin,
@@ -26,12 +27,15 @@ pub enum Change {
     Present(EntryId),
     Gone(EntryId),
     Complete,
-    /// Everything up to here is in; `token` lets a later start go on from this point.
+    /// `Complete` for a part: what lies at or below this DN and was not named since `Begin` is gone.
+    CompleteBelow(Box<str>),
+    /// Everything that there is up to here is in; `token` lets a later start go on from this point.
     Reached {
         token: Vec<u8>,
     },
     /// An entry that could not be read: what it is and why. Its last good state stays in force.
     Bad {
+        id: EntryId,
         dn: Box<str>,
         why: String,
     },

@@ -51,6 +51,10 @@ pub struct Seat {
     pub counted: Level,
     /// The directory no longer has it. Late measurements must not bring it back.
     pub gone: bool,
+    /// Grows whenever the directory tells of the entry.
+    pub heard: u32,
+    /// The mail status is one that we have written, and the directory is yet to tell of it.
+    pub ahead: bool,
 }
 
 /// The two quota attributes, parsed, and the account's own rules, which are known to parse.
@@ -72,6 +76,8 @@ impl Specs {
 pub struct Links {
     pub alternates: Vec<Box<str>>,
     pub forwards: Vec<Box<str>>,
+    /// Quota rules of its own, as the directory has them.
+    pub rules: Vec<Box<str>>,
 }
 
 impl Account {

@@ -41,8 +41,6 @@ pub struct Accounting {
     /// How many accounts and domains stand where.
     pub accounts_at: Tally,
     pub domains_at: Tally,
-    /// Accounts and domains whose quota cannot be read.
-    pub problems: AtomicI64,
     keys: Keys,
     loaded: AtomicBool,
     completed: tokio::sync::Notify,
@@ -72,7 +70,6 @@ impl Accounting {
             wishes: tokio::sync::Notify::new(),
             accounts_at: Tally::default(),
             domains_at: Tally::default(),
-            problems: AtomicI64::new(0),
             keys: Keys::default(),
             loaded: AtomicBool::new(false),
             completed: tokio::sync::Notify::new(),
@@ -320,13 +317,6 @@ impl Accounting {
             state.wished = wanted;
             Self::wish(&Subject::Domain(domain.name.clone()), wish_of_domain(state), batch);
         }
-    }
-
-    /// Notes why a quota cannot be read, or that it can again.
-    pub fn problem(&self, known: &mut Option<Box<str>>, now: Option<Box<str>>) {
-        let change = i64::from(now.is_some()) - i64::from(known.is_some());
-        self.problems.fetch_add(change, Ordering::Relaxed);
-        *known = now;
     }
 
     /// The level of the account as a whole.

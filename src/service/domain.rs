@@ -34,6 +34,8 @@ pub struct DomainState {
     pub uncommitted: u64,
     pub standing: Standing,
     pub wished: Option<Status>,
+    /// Grows whenever the directory tells of the entry.
+    pub heard: u32,
     /// The level that the tally of the metrics has it at.
     pub counted: Level,
     members: HashTable<Arc<Account>>,

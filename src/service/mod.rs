@@ -27,6 +27,7 @@ pub mod report;
 pub mod resync;
 pub mod roots;
 pub mod settings;
+pub mod snapshot;
 pub mod socket;
 pub mod status;
 mod stored;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::accounting::{self, Accounting};
 use crate::account::Status;
 use crate::directory::{Directory, DirectoryError, Wish, Written};
-use crate::ledger::{Batch, LedgerError, Op, Shelf};
+use crate::ledger::{Batch, LedgerError, Op, Receipt, Shelf};
 use crate::telemetry::events;
 use crate::telemetry::metrics::StatusWrite;
 
@@ -148,14 +148,16 @@ enum Tried {
 }
 
 async fn attempt(accounting: &Accounting, directory: &dyn Directory, subject: &Subject, pause: Duration) -> Tried {
-    let Some(wish) = wish_now(accounting, subject) else {
+    let Some((wish, heard)) = wish_now(accounting, subject) else {
         return take_off(accounting, subject).await;
     };
     match directory.write(&wish).await {
         Ok(written) => {
             tell(accounting, &wish, &written);
-            conclude(accounting, subject, &wish, &written);
-            Tried::Done
+            match conclude(accounting, subject, &wish, &written, heard) {
+                true => Tried::Done,
+                false => Tried::Later,
+            }
         }
         Err(error) => {
             let (retry, counted, tried) = match error {
@@ -189,10 +191,19 @@ fn tell(accounting: &Accounting, wish: &Wish, written: &Written) {
     accounting.metrics.status_write(counted);
 }
 
-fn wish_now(accounting: &Accounting, subject: &Subject) -> Option<Wish> {
+/// The wish as it is now, and how often the directory had told of its subject by then.
+fn wish_now(accounting: &Accounting, subject: &Subject) -> Option<(Wish, u32)> {
     match subject {
-        Subject::Account(address) => accounting::wish_of(&accounting.book.account(address)?.lock()),
-        Subject::Domain(name) => accounting::wish_of_domain(&accounting.book.domain(name)?.lock()),
+        Subject::Account(address) => {
+            let account = accounting.book.account(address)?;
+            let seat = account.lock();
+            accounting::wish_of(&seat).map(|wish| (wish, seat.heard))
+        }
+        Subject::Domain(name) => {
+            let domain = accounting.book.domain(name)?;
+            let state = domain.lock();
+            accounting::wish_of_domain(&state).map(|wish| (wish, state.heard))
+        }
     }
 }
 
@@ -202,35 +213,66 @@ async fn take_off(accounting: &Accounting, subject: &Subject) -> Tried {
     if !accounting.loaded() {
         return Tried::Later;
     }
-    match accounting.ledger.submit(Batch::from([remove(subject)])).durable().await {
-        Ok(_) => Tried::Done,
-        Err(_) => Tried::Later,
+    match take_off_if(accounting, subject, |wanted, _| !wanted) {
+        Some(receipt) => receipt.durable().await.map_or(Tried::Later, |_| Tried::Done),
+        None => Tried::Later,
+    }
+}
+
+/// Takes a wish off the list, if `may` says so of whether it is wanted and how often its subject was heard
+/// of. Under the lock of the subject: a new wish that came in between must not go with the old one.
+fn take_off_if(accounting: &Accounting, subject: &Subject, may: impl FnOnce(bool, u32) -> bool) -> Option<Receipt> {
+    let submit = || accounting.ledger.submit(Batch::from([remove(subject)]));
+    match subject {
+        Subject::Account(address) => match accounting.book.account(address) {
+            Some(account) => {
+                let seat = account.lock();
+                may(accounting::wish_of(&seat).is_some(), seat.heard).then(submit)
+            }
+            None => Some(submit()),
+        },
+        Subject::Domain(name) => match accounting.book.domain(name) {
+            Some(domain) => {
+                let state = domain.lock();
+                may(accounting::wish_of_domain(&state).is_some(), state.heard).then(submit)
+            }
+            None => Some(submit()),
+        },
     }
 }
 
 /// Takes what the directory now holds into memory; settling then drops the wish or, where somebody
-/// else's value asks for it, makes a new one.
-fn conclude(accounting: &Accounting, subject: &Subject, wish: &Wish, written: &Written) {
+/// else's value asks for it, makes a new one. If the directory has told of the entry since `heard`, nobody
+/// can say whether our write came before or after that; but the directory will tell of it too, in its
+/// order, and so the last word is left to it. Whether there is nothing to try again.
+fn conclude(accounting: &Accounting, subject: &Subject, wish: &Wish, written: &Written, heard: u32) -> bool {
     let value = match written {
         Written::Done => wish.to.as_deref(),
         Written::Overruled { found } => found.as_deref(),
-        Written::NoEntry => {
-            drop(accounting.ledger.submit(Batch::from([remove(subject)])));
-            return;
-        }
+        // Renamed, it is wished again under its new name.
+        Written::NoEntry => return take_off_if(accounting, subject, |_, now| now == heard).is_some(),
     };
     let status = value.map_or(Status::Active, Status::read);
     match subject {
         Subject::Account(address) => {
             if let Some(account) = accounting.book.account(address) {
-                drop(accounting.with_seat(&account, |seat, _| seat.mail_status = status));
+                drop(accounting.with_seat(&account, |seat, _| {
+                    if seat.heard == heard {
+                        (seat.mail_status, seat.ahead) = (status, true);
+                    }
+                }));
             }
         }
         Subject::Domain(name) => {
             if let Some(domain) = accounting.book.domain(name) {
-                domain.lock().mail_status = status;
+                let mut state = domain.lock();
+                if state.heard == heard {
+                    state.mail_status = status;
+                }
+                drop(state);
                 drop(accounting.settle_domain(&domain));
             }
         }
     }
+    true
 }

@@ -6,7 +6,6 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::quota::Moment;
-use crate::telemetry::events;
 
 /// More than this many bad entries are counted, not listed.
 const LISTED: usize = 1000;
@@ -21,6 +20,7 @@ pub struct State {
     /// Why the source cannot be reached, while it cannot.
     pub lost: Option<String>,
     pub bad: BTreeMap<Box<str>, Box<str>>,
+    /// Those, and the accounts and domains that have a value that cannot be used.
     pub bad_count: u64,
 }
 
@@ -32,23 +32,11 @@ impl State {
 }
 
 impl DirectoryStatus {
-    pub fn heard(&self, now: Moment) {
+    /// Says whether it had been lost.
+    pub fn heard(&self, now: Moment) -> bool {
         let mut state = self.0.lock();
         state.current_at = Some(now);
-        if state.lost.take().is_some() {
-            events::directory_back();
-        }
-    }
-
-    /// A load begins: what was bad in the last one will be named again if it still is.
-    pub fn begin(&self) {
-        let mut state = self.0.lock();
-        state.bad.clear();
-        state.bad_count = 0;
-    }
-
-    pub fn complete(&self, now: Moment) {
-        self.heard(now);
+        state.lost.take().is_some()
     }
 
     pub fn lost(&self, why: String, now: Moment) {
@@ -61,9 +49,31 @@ impl DirectoryStatus {
 
     pub fn bad(&self, dn: Box<str>, why: Box<str>) {
         let mut state = self.0.lock();
+        if let Some(known) = state.bad.get_mut(&dn) {
+            *known = why;
+            return;
+        }
         state.bad_count += 1;
         if state.bad.len() < LISTED {
             state.bad.insert(dn, why);
+        }
+    }
+
+    pub fn mended(&self, dn: &str) {
+        let mut state = self.0.lock();
+        state.bad.remove(dn);
+        state.bad_count = state.bad_count.saturating_sub(1);
+    }
+
+    /// Keeps count of entries that can be read and have a value that cannot be used.
+    pub fn problem(&self, before: bool, after: bool) {
+        match (before, after) {
+            (false, true) => self.0.lock().bad_count += 1,
+            (true, false) => {
+                let mut state = self.0.lock();
+                state.bad_count = state.bad_count.saturating_sub(1);
+            }
+            _ => {}
         }
     }
 

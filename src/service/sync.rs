@@ -3,29 +3,31 @@
 //! A bad quota value costs nobody anything: the account keeps its last good limits, and the reason is
 //! kept where `check` and the metrics find it.
 
+mod accounts;
+mod domains;
+mod keeping;
+
 use std::sync::Arc;
 
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Account, Links, Seat, Specs};
+use super::account::{Account, Specs};
 use super::accounting::Accounting;
 use super::book::Target;
 use super::domain::Domain;
 use super::measuring::Hints;
 use super::outbox::{self, Subject};
 use super::pool::Pool;
-use super::roots::Roots;
-use super::settings::Settings;
+use super::snapshot::{Kept, Snapshot};
 use super::status::DirectoryStatus;
-use crate::account::{AccountEntry, DomainEntry, Entry, EntryId, GroupEntry, Member, Single, domain_of};
+use crate::account::{Entry, EntryId, GroupEntry, Member, Single, domain_of};
 use crate::directory::Change;
-use crate::ledger::Record;
-use crate::quota::rule::Rule;
 use crate::quota::spec::Measure;
-use crate::quota::{Level, Limit, Limits, Moment, Spec};
+use crate::quota::{Limit, Limits, Moment, Spec};
 use crate::telemetry::events;
+use crate::wire::dn;
 
 /// What entry ids lead to, and in which full load each was last named.
 struct Known {
@@ -50,7 +52,15 @@ pub struct Sync {
     begun: Moment,
     specs: Pool<Specs>,
     limits: Pool<Limits>,
+    /// Entries that cannot be read: where each is, and in which full load it was last named.
+    bad: HashMap<EntryId, (Box<str>, u32)>,
+    snapshot: Option<Snapshot>,
+    /// Accounts of the first load that the snapshot does not have yet.
+    unwritten: Vec<EntryId>,
 }
+
+/// Changes that are taken in one go: what they write shares a batch.
+const AT_ONCE: usize = 500;
 
 impl Sync {
     pub fn new(accounting: Arc<Accounting>, status: Arc<DirectoryStatus>, hints: Hints) -> Sync {
@@ -63,6 +73,9 @@ impl Sync {
             begun: Moment::default(),
             specs: Pool::default(),
             limits: Pool::default(),
+            bad: HashMap::new(),
+            snapshot: None,
+            unwritten: Vec::new(),
         }
     }
 
@@ -74,16 +87,24 @@ impl Sync {
         mut reloaded: tokio::sync::watch::Receiver<()>,
         stop: CancellationToken,
     ) {
+        let mut taken = Vec::with_capacity(AT_ONCE);
         loop {
+            let unwritten = !self.unwritten.is_empty();
             tokio::select! {
-                () = stop.cancelled() => return,
-                change = changes.recv() => match change {
-                    Some(change) => self.apply(change),
-                    None => return,
+                biased;
+                () = stop.cancelled() => break,
+                received = changes.recv_many(&mut taken, AT_ONCE) => match received {
+                    0 => break,
+                    _ => self.apply_all(taken.drain(..)).await,
                 },
                 Ok(()) = reloaded.changed() => self.limits_anew(),
+                () = std::future::ready(()), if unwritten => {
+                    self.fill();
+                    self.flush().await;
+                }
             }
         }
+        self.settle().await;
     }
 
     pub fn apply(&mut self, change: Change) {
@@ -94,26 +115,61 @@ impl Sync {
             Change::Begin => {
                 self.load = self.load.wrapping_add(1);
                 self.begun = self.accounting.clock.now();
-                self.status.begin();
             }
             Change::Entry(entry) => self.entry(entry),
-            Change::Present(id) => {
-                let load = self.load;
-                if let Some(known) = self.find(id) {
-                    known.load = load;
-                }
-            }
+            Change::Present(id) => self.present(id),
             Change::Gone(id) => self.gone(id),
-            Change::Complete => self.complete(),
-            Change::Reached { .. } => self.status.heard(self.accounting.clock.now()),
-            Change::Bad { dn, why } => {
+            Change::Complete => self.complete(None),
+            Change::CompleteBelow(base) => self.complete(Some(&base)),
+            Change::Reached { token } => self.reached(token),
+            Change::Bad { id, dn, why } => {
                 events::entry_bad(&dn, &why);
-                self.status.bad(dn, why.into());
+                self.present(id);
+                self.bad(id, dn, why.into());
             }
             Change::Lost { why } => {
                 events::directory_lost(&why);
                 self.status.lost(why, self.accounting.clock.now());
             }
+        }
+    }
+
+    fn present(&mut self, id: EntryId) {
+        let load = self.load;
+        if let Some(known) = self.find(id) {
+            known.load = load;
+        }
+        if let Some((_, named)) = self.bad.get_mut(&id) {
+            *named = load;
+        }
+    }
+
+    fn bad(&mut self, id: EntryId, dn: Box<str>, why: Box<str>) {
+        self.keep(id, |_| Kept::Bad { dn: dn.clone(), why: why.clone() });
+        self.status.bad(dn.clone(), why);
+        self.bad.insert(id, (dn, self.load));
+    }
+
+    fn mended(&mut self, id: EntryId) {
+        if let Some((dn, _)) = self.bad.remove(&id) {
+            self.status.mended(&dn);
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.mended(id);
+            }
+        }
+    }
+
+    fn reached(&mut self, token: Vec<u8>) {
+        let now = self.accounting.clock.now();
+        if self.status.heard(now) {
+            events::directory_back();
+        }
+        if !self.accounting.loaded() {
+            self.loaded();
+        }
+        self.begin_filling();
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.reached(token, now);
         }
     }
 
@@ -131,6 +187,8 @@ impl Sync {
 
     fn entry(&mut self, entry: Entry) {
         let id = entry.id();
+        self.mended(id);
+        self.accounting.metrics.directory_changes.inc();
         let before = self.find(id).map(|known| known.what.clone());
         let what = match entry {
             Entry::Account(entry) => What::Account(self.account(entry, before.as_ref())),
@@ -146,18 +204,34 @@ impl Sync {
     fn gone(&mut self, id: EntryId) {
         if let Ok(known) = self.known.find_entry(spread(id), |known| known.id == id) {
             let (known, _) = known.remove();
+            self.accounting.metrics.directory_changes.inc();
             self.leave(known.what);
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.remove(id);
+            }
+        }
+        self.mended(id);
+    }
+
+    /// What was not named, anywhere or below `base`, is gone.
+    fn complete(&mut self, base: Option<&str>) {
+        let load = self.load;
+        let base = base.map(dn::normal);
+        let is_below = |dn: &str| base.as_ref().is_none_or(|base| dn::lies_below(&dn::normal(dn), base));
+        let unnamed = self.known.iter().filter(|known| known.load != load && is_below(&known.what.dn()));
+        let bad = self.bad.iter().filter(|(_, (dn, named))| *named != load && is_below(dn));
+        let gone: Vec<EntryId> = unnamed.map(|known| known.id).chain(bad.map(|(id, _)| *id)).collect();
+        gone.into_iter().for_each(|id| self.gone(id));
+        if base.is_none() {
+            self.loaded();
+            self.status.heard(self.accounting.clock.now());
         }
     }
 
-    fn complete(&mut self) {
-        let load = self.load;
-        let gone: Vec<EntryId> = self.known.iter().filter(|known| known.load != load).map(|known| known.id).collect();
-        gone.into_iter().for_each(|id| self.gone(id));
+    fn loaded(&mut self) {
         let first = !self.accounting.loaded();
         self.accounting.load_complete();
         let accounts = self.accounting.book.accounts();
-        self.status.complete(self.accounting.clock.now());
         let took = self.accounting.clock.now().since(self.begun);
         events::directory_loaded(accounts, self.accounting.book.domains().len(), took);
         if first {
@@ -170,215 +244,9 @@ impl Sync {
         }
     }
 
-    fn account(&mut self, entry: AccountEntry, before: Option<&What>) -> Arc<Account> {
-        let book = self.accounting.book.clone();
-        let settings = self.accounting.settings.load_full();
-        let kept = match before {
-            Some(What::Account(account)) if account.address == entry.address => Some(account.clone()),
-            _ => None,
-        };
-        let (domain, _) = book.domain_or_new(domain_of(&entry.address));
-        let last_good = kept.as_ref().map(|account| account.lock().specs.clone());
-        let (specs, problem) = self.read_specs(&entry, last_good, &settings);
-        let (limits, roots) = self.resolve(&specs, &domain, &settings);
-        if let Some(problem) = &problem {
-            events::value_bad(&entry.address, problem);
-        }
-        let account = match kept {
-            Some(account) => account,
-            None => self.new_account(&entry, domain, specs.clone(), limits.clone()),
-        };
-        let links = Links { alternates: entry.alternates, forwards: entry.forwards };
-        let (old_links, old_dn) = {
-            let seat = account.lock();
-            (seat.links.as_deref().cloned().unwrap_or_default(), seat.dn.clone())
-        };
-        let target = Target::Account(account.clone());
-        if old_dn != entry.dn {
-            book.remove_dn(&old_dn);
-        }
-        book.put_dn(&entry.dn, &target);
-        drop(self.accounting.limit(&account, limits, roots));
-        drop(self.accounting.with_seat(&account, |seat, _| {
-            seat.dn = entry.dn;
-            (seat.inet_status, seat.mail_status) = (entry.inet_status, entry.mail_status);
-            seat.specs = specs;
-            self.accounting.problem(&mut seat.problem, problem);
-            seat.attributes = Some(entry.attributes).filter(|some| !some.is_empty()).map(Box::new);
-            seat.links = Some(links.clone()).filter(|some| *some != Links::default()).map(Box::new);
-        }));
-        for gone in old_links.alternates.iter().filter(|old| !links.alternates.contains(old)) {
-            book.remove_other(gone, &target);
-        }
-        for alternate in &links.alternates {
-            book.put_other(alternate, target.clone());
-        }
-        account
-    }
-
-    /// A new account with what the ledger, or an entry that had the same address, knows of it.
-    fn new_account(
-        &mut self,
-        entry: &AccountEntry,
-        domain: Arc<Domain>,
-        specs: Arc<Specs>,
-        limits: Arc<Limits>,
-    ) -> Arc<Account> {
-        let address = entry.address.clone();
-        let taken_over = self.accounting.book.account(&address);
-        let record = match &taken_over {
-            Some(old) => {
-                let seat = old.lock();
-                Some(Record {
-                    revision: seat.revision,
-                    cells: seat.cells.clone(),
-                    measured: seat.measured,
-                    standings: seat.standings_kept(),
-                })
-            }
-            None => self.accounting.ledger.read(&address).unwrap_or_else(|error| {
-                events::ledger_failed(&error);
-                None
-            }),
-        };
-        if let Some(old) = taken_over {
-            self.withdraw(&old);
-        }
-        let Record { revision, cells, measured, standings } = record.unwrap_or_default();
-        let mut seat = Seat {
-            dn: entry.dn.clone(),
-            domain: domain.clone(),
-            inet_status: entry.inet_status,
-            mail_status: entry.mail_status,
-            specs,
-            limits: limits.clone(),
-            problem: None,
-            attributes: None,
-            links: None,
-            cells: Default::default(),
-            revision,
-            measured,
-            sums: Default::default(),
-            standings: Default::default(),
-            roots: None,
-            on_their_way: None,
-            hinted: false,
-            wished: None,
-            counted: Level::Under,
-            gone: false,
-        };
-        seat.stand(&standings);
-        let account = Arc::new(Account::new(address, entry.id, seat));
-        {
-            let mut state = domain.lock();
-            state.join(&account);
-            state.commit(None, Some(&limits));
-        }
-        drop(self.accounting.with_seat(&account, |seat, _| seat.cells = cells));
-        if self.accounting.loaded() && measured.is_none() {
-            self.hints.soon(&account, &mut account.lock());
-        }
-        self.accounting.book.put_account(account.clone());
-        account
-    }
-
-    /// The specs of an entry, or the last good ones and the reason.
-    fn read_specs(
-        &mut self,
-        entry: &AccountEntry,
-        last_good: Option<Arc<Specs>>,
-        settings: &Settings,
-    ) -> (Arc<Specs>, Option<Box<str>>) {
-        let bytes = read(&entry.quota, "mailQuota", Measure::Bytes(settings.units));
-        let messages = read(&entry.messages, "mailMsgQuota", Measure::Messages);
-        let rules = entry.rules.iter().try_for_each(|rule| match Rule::parse(rule) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!("quota rule `{rule}`: {error}")),
-        });
-        match (bytes, messages, rules) {
-            (Ok(bytes), Ok(messages), Ok(())) => {
-                let rules = entry.rules.iter().cloned().collect();
-                (self.specs.share(Specs { bytes, messages, rules }), None)
-            }
-            (bytes, messages, rules) => {
-                let why: Vec<_> = [bytes.err(), messages.err(), rules.err()].into_iter().flatten().collect();
-                (last_good.unwrap_or_else(|| self.specs.share(Specs::absent())), Some(why.join("; ").into()))
-            }
-        }
-    }
-
-    /// The limits that specs come to with the defaults filled in, and the roots where there is more to it.
-    fn resolve(&mut self, specs: &Specs, domain: &Domain, settings: &Settings) -> (Arc<Limits>, Option<Roots>) {
-        let defaults = domain.lock().defaults.clone().unwrap_or_else(|| settings.defaults.clone());
-        let limits = Limits::new(&specs.bytes, &specs.messages, &defaults, settings.zero);
-        let rules: Vec<Rule> = specs.rules.iter().filter_map(|rule| Rule::parse(rule).ok()).collect();
-        match Roots::new(&settings.roots, &rules) {
-            Some(roots) => (self.limits.share(roots.limits(&limits)), Some(roots)),
-            None => (self.limits.share(limits), None),
-        }
-    }
-
-    fn domain(&mut self, entry: DomainEntry) -> Arc<Domain> {
-        let settings = self.accounting.settings.load_full();
-        let (domain, _) = self.accounting.book.domain_or_new(&entry.name);
-        let mut problems = Vec::new();
-        let bytes = Measure::Bytes(settings.units);
-        let own = domain_specs(&entry.quota, &entry.messages, ["mailDomainDiskQuota", "mailDomainMsgQuota"], bytes);
-        let users = domain_specs(&entry.user_quota, &entry.user_messages, ["mailQuota", "mailMsgQuota"], bytes);
-        let mut state = domain.lock();
-        match own {
-            Ok(specs) if specs.bytes.named.is_empty() && specs.messages.named.is_empty() => {
-                let limits = Limits::new(&specs.bytes, &specs.messages, &Limits::default(), settings.zero);
-                state.limit = limits.buckets()[0].limit;
-            }
-            Ok(_) => problems.push("a domain's quota takes no folders and no types".to_owned()),
-            Err(why) => problems.push(why),
-        }
-        let defaults_before = state.defaults.clone();
-        match users {
-            Ok(specs) if specs.bytes == Spec::ABSENT && specs.messages == Spec::ABSENT => state.defaults = None,
-            Ok(specs) => {
-                let limits = Limits::new(&specs.bytes, &specs.messages, &settings.defaults, settings.zero);
-                state.defaults = Some(self.limits.share(limits));
-            }
-            Err(why) => problems.push(why),
-        }
-        state.entry = Some((entry.id, entry.dn));
-        (state.inet_status, state.mail_status) = (entry.inet_status, entry.mail_status);
-        let problem = (!problems.is_empty()).then(|| problems.join("; ").into());
-        self.accounting.problem(&mut state.problem, problem);
-        if let Some(problem) = &state.problem {
-            events::value_bad(&domain.name, problem);
-        }
-        let defaults_changed = state.defaults != defaults_before;
-        drop(state);
-        if defaults_changed {
-            self.limits_of_members(&domain);
-        }
-        drop(self.accounting.settle_domain(&domain));
-        domain
-    }
-
-    fn limits_of_members(&mut self, domain: &Arc<Domain>) {
-        let settings = self.accounting.settings.load_full();
-        for account in domain.accounts() {
-            let specs = account.lock().specs.clone();
-            let (limits, roots) = self.resolve(&specs, domain, &settings);
-            drop(self.accounting.limit(&account, limits, roots));
-        }
-    }
-
-    /// After a reload of the settings: units, defaults or the meaning of 0 may differ.
-    fn limits_anew(&mut self) {
-        for domain in self.accounting.book.domains() {
-            self.limits_of_members(&domain);
-        }
-        self.accounting.settle_accounts();
-        self.accounting.settle_domains();
-    }
-
     fn group(&mut self, entry: GroupEntry) -> Arc<GroupEntry> {
         let group = Arc::new(entry);
+        self.keep(group.id, |_| Kept::Group(GroupEntry::clone(&group)));
         let book = &self.accounting.book;
         if group.members.iter().any(|member| matches!(member, Member::Dn(_))) && book.want_dns() {
             book.for_each_account(|account| book.put_dn(&account.lock().dn, &Target::Account(account.clone())));
@@ -410,8 +278,8 @@ impl Sync {
             }
             What::Domain(domain) => {
                 let mut state = domain.lock();
-                (state.entry, state.limit) = (None, Limit::NONE);
-                self.accounting.problem(&mut state.problem, None);
+                self.status.problem(state.problem.is_some(), false);
+                (state.entry, state.limit, state.problem) = (None, Limit::NONE, None);
                 (state.inet_status, state.mail_status) = Default::default();
                 let had_defaults = state.defaults.take().is_some();
                 drop(state);
@@ -430,35 +298,15 @@ impl Sync {
             }
         }
     }
+}
 
-    /// Takes an account out of memory. What the ledger has of it stays there: should the entry come
-    /// back, so do its usage and its clock.
-    fn withdraw(&mut self, account: &Arc<Account>) {
-        let book = &self.accounting.book;
-        // An entry whose address another one has taken over was withdrawn then.
-        if account.lock().gone {
-            return;
+impl What {
+    fn dn(&self) -> Box<str> {
+        match self {
+            What::Account(account) => account.lock().dn.clone(),
+            What::Domain(domain) => domain.lock().entry.as_ref().map(|(_, dn)| dn.clone()).unwrap_or_default(),
+            What::Group(group) => group.dn.clone(),
         }
-        let mut links = Links::default();
-        drop(self.accounting.with_seat(account, |seat, _| {
-            seat.gone = true;
-            self.accounting.problem(&mut seat.problem, None);
-            seat.cells = Default::default();
-            links = seat.links.take().map(|links| *links).unwrap_or_default();
-        }));
-        let target = Target::Account(account.clone());
-        links.alternates.iter().for_each(|alternate| book.remove_other(alternate, &target));
-        let (domain, limits) = {
-            let seat = account.lock();
-            book.remove_dn(&seat.dn);
-            (seat.domain.clone(), seat.limits.clone())
-        };
-        {
-            let mut state = domain.lock();
-            state.leave(account);
-            state.commit(Some(&limits), None);
-        }
-        book.remove_account(account);
     }
 }
 
@@ -482,9 +330,4 @@ fn read(value: &Single, attribute: &str, measure: Measure) -> Result<Spec, Strin
         Ok(Some(text)) => Spec::parse(text, measure).map_err(|error| format!("{attribute} {error}")),
         Err(why) => Err(why.to_string()),
     }
-}
-
-fn domain_specs(bytes: &Single, messages: &Single, names: [&str; 2], measure: Measure) -> Result<Specs, String> {
-    let (bytes, messages) = (read(bytes, names[0], measure)?, read(messages, names[1], Measure::Messages)?);
-    Ok(Specs { bytes, messages, ..Specs::absent() })
 }

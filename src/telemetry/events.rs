@@ -107,6 +107,16 @@ pub fn directory_back() {
     info!(event = "directory-back");
 }
 
+/// The server tells of no changes by itself, so it is asked for them. OpenLDAP's syncprov overlay is missing.
+pub fn directory_polled(url: &str) {
+    warn!(event = "directory-polled", url);
+}
+
+/// The server could not go on from where it was left, so everything is read anew. Answers go on meanwhile.
+pub fn directory_reread(url: &str) {
+    warn!(event = "directory-reread", url);
+}
+
 /// An entry cannot be read; its last good state stays in force.
 pub fn entry_bad(dn: &str, why: &dyn Display) {
     warn!(event = "entry-bad", dn, %why);

@@ -88,6 +88,14 @@ pub fn normal(text: &str) -> String {
     Dn::parse(text).map_or_else(|_| text.trim().to_lowercase(), |dn| dn.to_string())
 }
 
+/// Whether a DN is `base` or lies below it; both in their normal spelling. Everything lies below the root, "".
+pub fn lies_below(dn: &str, base: &str) -> bool {
+    let Some(rest) = dn.strip_suffix(base) else { return false };
+    // An escaped comma is part of a value, and ends no name.
+    let escapes = rest.strip_suffix(',').map(|rest| rest.len() - rest.trim_end_matches('\\').len());
+    rest.is_empty() || base.is_empty() || escapes.is_some_and(|escapes| escapes % 2 == 0)
+}
+
 fn write_value(value: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for chunk in value.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -181,6 +189,13 @@ fn fold(value: Vec<u8>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_below() {
+        assert!(lies_below("uid=a,dc=x", "dc=x") && lies_below("dc=x", "dc=x") && lies_below("dc=x", ""));
+        assert!(!lies_below("dc=ax", "dc=x") && !lies_below("dc=x", "uid=a,dc=x"));
+        assert!(!lies_below("cn=a\\,dc=x", "dc=x") && lies_below("cn=a\\\\,dc=x", "dc=x"));
+    }
     use proptest::prelude::*;
 
     macro_rules! same { ($($name:ident: $a:literal == $b:literal,)*) => { $(

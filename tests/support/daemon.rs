@@ -54,14 +54,23 @@ impl Daemon {
 
     /// Starts `serve` and returns when it says that it is well.
     pub fn run(&mut self) {
+        self.run_until("the daemon is ready", |health| health["status"] == "ok");
+    }
+
+    /// Starts `serve` and returns when it answers, however it is.
+    pub fn run_unwell(&mut self) {
+        self.run_until("the daemon answers", |_| true);
+    }
+
+    fn run_until(&mut self, what: &str, holds: impl Fn(&Value) -> bool) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
         let child = self.command(&["serve"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
         self.child = Some(child);
-        until("the daemon is ready", || {
+        until(what, || {
             if let Some(ended) = self.child.as_mut().unwrap().try_wait().unwrap() {
                 panic!("the daemon ended with {ended}:\n{}", self.log());
             }
-            self.health().is_some_and(|health| health["status"] == "ok")
+            self.health().is_some_and(|health| holds(&health))
         });
     }
 

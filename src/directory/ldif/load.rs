@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::stamp::Stamp;
 use super::{Change, LdifOptions};
+use crate::directory::entry::id_of_dn;
 use crate::wire::ldif::Records;
 
 pub enum Loaded {
@@ -95,7 +96,7 @@ fn send_all(text: &[u8], options: &LdifOptions, last: &mut Fingerprints, send: i
     for record in Records::new(text).flatten() {
         let fingerprint = last.of(&text[record.span.clone()]);
         let id = reader.id(&record.dn, &record.lines);
-        let bad = |why: String| Change::Bad { dn: record.dn.as_ref().into(), why };
+        let bad = |id, why: String| Change::Bad { id, dn: record.dn.as_ref().into(), why };
         if last.known.contains(&fingerprint) && ids.insert(id) {
             known.insert(fingerprint);
             if !send(Change::Present(id)) {
@@ -107,7 +108,9 @@ fn send_all(text: &[u8], options: &LdifOptions, last: &mut Fingerprints, send: i
             Ok(None) => true,
             Ok(Some(_)) if !ids.insert(id) => {
                 let why = "the entry stands in the file before, and the first counts";
-                send(bad(format!("{}:{}: {why}", options.file.display(), record.line)))
+                // It is nobody's own entry, so it is named as itself alone.
+                let id = id_of_dn(&format!("{}#{}", record.dn, record.line));
+                send(bad(id, format!("{}:{}: {why}", options.file.display(), record.line)))
             }
             Ok(Some(entry)) => {
                 known.insert(fingerprint);
@@ -116,8 +119,7 @@ fn send_all(text: &[u8], options: &LdifOptions, last: &mut Fingerprints, send: i
             Err(error) => {
                 ids.insert(id);
                 let why = format!("{}:{}: {error}", options.file.display(), record.line);
-                // Named as present, so that its last good state outlives the load.
-                send(Change::Present(id)) && send(bad(why))
+                send(bad(id, why))
             }
         };
         if !taken {

@@ -32,6 +32,11 @@ pub enum Line {
         bad: String,
         why: String,
     },
+    /// The directory is away, and all of this is as it was some time ago.
+    Lost {
+        directory_lost: String,
+        age_seconds: Option<u64>,
+    },
 }
 
 pub async fn check(State(api): State<Api>, wanted: Result<Query<Wanted>, QueryRejection>) -> Result<Response, Failure> {
@@ -70,8 +75,14 @@ pub async fn check(State(api): State<Api>, wanted: Result<Query<Wanted>, QueryRe
             }
         }
         if whole {
-            for (dn, why) in api.directory_status.state().bad {
+            let directory = api.directory_status.state();
+            for (dn, why) in directory.bad {
                 drop(sender.send(Line::Bad { bad: dn.into(), why: why.into() }).await);
+            }
+            if let Some(directory_lost) = directory.lost {
+                let now = api.accounting.clock.now();
+                let age_seconds = directory.current_at.map(|at| now.since(at).as_secs());
+                drop(sender.send(Line::Lost { directory_lost, age_seconds }).await);
             }
         }
     });

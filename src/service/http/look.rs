@@ -1,7 +1,5 @@
 //! Looking: health, one account, one domain, one verdict explained, the metrics.
 
-use std::sync::atomic::Ordering;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -13,7 +11,6 @@ use super::{Api, Failure, Given};
 use crate::quota::Level;
 use crate::service::admission::{INBOX, Message};
 use crate::service::report::{self, AccountReport, DomainReport, Explanation};
-use crate::service::status;
 use crate::telemetry::metrics::Whose;
 
 /// `ok`, or `degraded` with the reasons: a load balancer looks at the code (200, 503), people at the text.
@@ -36,11 +33,11 @@ pub async fn health(State(api): State<Api>) -> Response {
         "reasons": reasons,
         "accounts": api.accounting.book.accounts(),
         "directory_age_seconds": directory.current(now).map(|at| now.since(at).as_secs()),
-        "bad_entries": bad_entries(&api, &directory),
+        "bad_entries": directory.bad_count,
         "version": env!("CARGO_PKG_VERSION"),
     });
     let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(body)).into_response()
+    (code, [("x-health", status)], Json(body)).into_response()
 }
 
 pub async fn account(State(api): State<Api>, Path(address): Path<String>) -> Result<Json<AccountReport>, Failure> {
@@ -84,12 +81,6 @@ pub async fn metrics(State(api): State<Api>) -> Response {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], api.metrics.render()).into_response()
 }
 
-/// Entries that could not be read, and those with a quota that could not.
-fn bad_entries(api: &Api, directory: &status::State) -> i64 {
-    let unreadable = i64::try_from(directory.bad_count).unwrap_or(i64::MAX);
-    unreadable.saturating_add(api.accounting.problems.load(Ordering::Relaxed))
-}
-
 /// Brings up to date what is cheap to ask for and is not counted as it happens.
 fn gauge(api: &Api) {
     let (metrics, accounting, directory) = (&api.metrics, &api.accounting, api.directory_status.state());
@@ -100,7 +91,7 @@ fn gauge(api: &Api) {
         metrics.standing(Whose::Account, level, accounting.accounts_at.at(level));
         metrics.standing(Whose::Domain, level, accounting.domains_at.at(level));
     }
-    metrics.bad_values.set(bad_entries(api, &directory));
+    metrics.bad_values.set(i64::try_from(directory.bad_count).unwrap_or(i64::MAX));
     metrics.directory_up.set(i64::from(directory.lost.is_none() && accounting.loaded()));
     let reached = directory.current(accounting.clock.now()).map_or(0, |at| at.0 / 1000);
     metrics.directory_reached.set(i64::try_from(reached).unwrap_or(i64::MAX));

@@ -1,0 +1,245 @@
+//! Accounts: their entries into seats, with limits, roots and links.
+
+use std::sync::Arc;
+
+use super::{Sync, What, read};
+use crate::account::{AccountEntry, domain_of};
+use crate::ledger::Record;
+use crate::quota::rule::Rule;
+use crate::quota::spec::Measure;
+use crate::quota::{Level, Limits};
+use crate::service::account::{Account, Links, Seat, Specs};
+use crate::service::book::Target;
+use crate::service::domain::Domain;
+use crate::service::roots::Roots;
+use crate::service::settings::Settings;
+use crate::telemetry::events;
+
+impl Sync {
+    pub(super) fn account(&mut self, entry: AccountEntry, before: Option<&What>) -> Arc<Account> {
+        let settings = self.accounting.settings.load_full();
+        let kept = match before {
+            Some(What::Account(account)) if account.address == entry.address => Some(account.clone()),
+            _ => None,
+        };
+        let last_good = kept.as_ref().map(|account| account.lock().specs.clone());
+        let (specs, problem) = self.read_specs(&entry, last_good, &settings);
+        if let Some(problem) = &problem {
+            events::value_bad(&entry.address, problem);
+        }
+        let id = entry.id;
+        if let Some(account) = &kept
+            && is_as_before(&mut account.lock(), &entry, &specs, problem.as_deref())
+        {
+            return account.clone();
+        }
+        let account = self.seat(entry, kept, specs, problem);
+        self.keep_account(id, &account);
+        account
+    }
+
+    /// Brings an account, new or `kept` from before, up to its entry.
+    pub(super) fn seat(
+        &mut self,
+        entry: AccountEntry,
+        kept: Option<Arc<Account>>,
+        specs: Arc<Specs>,
+        problem: Option<Box<str>>,
+    ) -> Arc<Account> {
+        let book = self.accounting.book.clone();
+        let settings = self.accounting.settings.load_full();
+        let (domain, _) = book.domain_or_new(domain_of(&entry.address));
+        let (limits, roots) = self.resolve(&specs, &domain, &settings);
+        let account = match kept {
+            Some(account) => account,
+            None => self.new_account(&entry, domain, specs.clone(), limits.clone()),
+        };
+        let links = Links { alternates: entry.alternates, forwards: entry.forwards, rules: entry.rules };
+        let (old_links, old_dn) = {
+            let seat = account.lock();
+            self.status.problem(seat.problem.is_some(), problem.is_some());
+            (seat.links.as_deref().cloned().unwrap_or_default(), seat.dn.clone())
+        };
+        let target = Target::Account(account.clone());
+        if old_dn != entry.dn {
+            book.remove_dn(&old_dn);
+        }
+        book.put_dn(&entry.dn, &target);
+        drop(self.accounting.limit(&account, limits, roots));
+        drop(self.accounting.with_seat(&account, |seat, _| {
+            if seat.dn != entry.dn {
+                // A wish is made out to a DN.
+                seat.wished = None;
+            }
+            seat.dn = entry.dn;
+            seat.heard = seat.heard.wrapping_add(1);
+            (seat.inet_status, seat.mail_status) = (entry.inet_status, entry.mail_status);
+            (seat.specs, seat.problem) = (specs, problem);
+            seat.attributes = Some(entry.attributes).filter(|some| !some.is_empty()).map(Box::new);
+            seat.links = Some(links.clone()).filter(|some| *some != Links::default()).map(Box::new);
+        }));
+        for gone in old_links.alternates.iter().filter(|old| !links.alternates.contains(old)) {
+            book.remove_other(gone, &target);
+        }
+        for alternate in &links.alternates {
+            book.put_other(alternate, target.clone());
+        }
+        account
+    }
+
+    /// A new account with what the ledger, or an entry that had the same address, knows of it.
+    pub(super) fn new_account(
+        &mut self,
+        entry: &AccountEntry,
+        domain: Arc<Domain>,
+        specs: Arc<Specs>,
+        limits: Arc<Limits>,
+    ) -> Arc<Account> {
+        let address = entry.address.clone();
+        let taken_over = self.accounting.book.account(&address);
+        let record = match &taken_over {
+            Some(old) => {
+                let seat = old.lock();
+                Some(Record {
+                    revision: seat.revision,
+                    cells: seat.cells.clone(),
+                    measured: seat.measured,
+                    standings: seat.standings_kept(),
+                })
+            }
+            None => self.accounting.ledger.read(&address).unwrap_or_else(|error| {
+                events::ledger_failed(&error);
+                None
+            }),
+        };
+        if let Some(old) = taken_over {
+            self.withdraw(&old);
+        }
+        let Record { revision, cells, measured, standings } = record.unwrap_or_default();
+        let mut seat = Seat {
+            dn: entry.dn.clone(),
+            domain: domain.clone(),
+            inet_status: entry.inet_status,
+            mail_status: entry.mail_status,
+            specs,
+            limits: limits.clone(),
+            problem: None,
+            attributes: None,
+            links: None,
+            cells: Default::default(),
+            revision,
+            measured,
+            sums: Default::default(),
+            standings: Default::default(),
+            roots: None,
+            on_their_way: None,
+            hinted: false,
+            wished: None,
+            counted: Level::Under,
+            gone: false,
+            heard: 0,
+            ahead: false,
+        };
+        seat.stand(&standings);
+        let account = Arc::new(Account::new(address, entry.id, seat));
+        {
+            let mut state = domain.lock();
+            state.join(&account);
+            state.commit(None, Some(&limits));
+        }
+        drop(self.accounting.with_seat(&account, |seat, _| seat.cells = cells));
+        if self.accounting.loaded() && measured.is_none() {
+            self.hints.soon(&account, &mut account.lock());
+        }
+        self.accounting.book.put_account(account.clone());
+        account
+    }
+
+    /// The specs of an entry, or the last good ones and the reason.
+    pub(super) fn read_specs(
+        &mut self,
+        entry: &AccountEntry,
+        last_good: Option<Arc<Specs>>,
+        settings: &Settings,
+    ) -> (Arc<Specs>, Option<Box<str>>) {
+        let bytes = read(&entry.quota, "mailQuota", Measure::Bytes(settings.units));
+        let messages = read(&entry.messages, "mailMsgQuota", Measure::Messages);
+        let rules = entry.rules.iter().try_for_each(|rule| match Rule::parse(rule) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("quota rule `{rule}`: {error}")),
+        });
+        match (bytes, messages, rules) {
+            (Ok(bytes), Ok(messages), Ok(())) => {
+                let rules = entry.rules.iter().cloned().collect();
+                (self.specs.share(Specs { bytes, messages, rules }), None)
+            }
+            (bytes, messages, rules) => {
+                let why: Vec<_> = [bytes.err(), messages.err(), rules.err()].into_iter().flatten().collect();
+                (last_good.unwrap_or_else(|| self.specs.share(Specs::absent())), Some(why.join("; ").into()))
+            }
+        }
+    }
+
+    /// The limits that specs come to with the defaults filled in, and the roots where there is more to it.
+    pub(super) fn resolve(
+        &mut self,
+        specs: &Specs,
+        domain: &Domain,
+        settings: &Settings,
+    ) -> (Arc<Limits>, Option<Roots>) {
+        let defaults = domain.lock().defaults.clone().unwrap_or_else(|| settings.defaults.clone());
+        let limits = Limits::new(&specs.bytes, &specs.messages, &defaults, settings.zero);
+        let rules: Vec<Rule> = specs.rules.iter().filter_map(|rule| Rule::parse(rule).ok()).collect();
+        match Roots::new(&settings.roots, &rules) {
+            Some(roots) => (self.limits.share(roots.limits(&limits)), Some(roots)),
+            None => (self.limits.share(limits), None),
+        }
+    }
+
+    /// Takes an account out of memory. What the ledger has of it stays there: should the entry come
+    /// back, so do its usage and its clock.
+    pub(super) fn withdraw(&mut self, account: &Arc<Account>) {
+        let book = &self.accounting.book;
+        // An entry whose address another one has taken over was withdrawn then.
+        if account.lock().gone {
+            return;
+        }
+        let mut links = Links::default();
+        drop(self.accounting.with_seat(account, |seat, _| {
+            seat.gone = true;
+            self.status.problem(seat.problem.take().is_some(), false);
+            seat.cells = Default::default();
+            links = seat.links.take().map(|links| *links).unwrap_or_default();
+        }));
+        let target = Target::Account(account.clone());
+        links.alternates.iter().for_each(|alternate| book.remove_other(alternate, &target));
+        let (domain, limits) = {
+            let seat = account.lock();
+            book.remove_dn(&seat.dn);
+            (seat.domain.clone(), seat.limits.clone())
+        };
+        {
+            let mut state = domain.lock();
+            state.leave(account);
+            state.commit(Some(&limits), None);
+        }
+        book.remove_account(account);
+    }
+}
+
+/// Whether an entry says nothing that the account does not know.
+fn is_as_before(seat: &mut Seat, entry: &AccountEntry, specs: &Specs, problem: Option<&str>) -> bool {
+    seat.heard = seat.heard.wrapping_add(1);
+    let ahead = std::mem::take(&mut seat.ahead);
+    let links = seat.links.as_deref();
+    let linked = |ours: fn(&Links) -> &Vec<Box<str>>, theirs: &[Box<str>]| links.map_or(&[][..], |l| ours(l)) == theirs;
+    !ahead
+        && seat.dn == entry.dn
+        && (seat.inet_status, seat.mail_status) == (entry.inet_status, entry.mail_status)
+        && *seat.specs == *specs
+        && seat.problem.as_deref() == problem
+        && linked(|links| &links.alternates, &entry.alternates)
+        && linked(|links| &links.forwards, &entry.forwards)
+        && linked(|links| &links.rules, &entry.rules)
+        && seat.attributes.as_deref().map_or(entry.attributes.is_empty(), |known| *known == entry.attributes)
+}

@@ -1,0 +1,83 @@
+//! Domains: their entries into limits and defaults, and what that means for their accounts.
+
+use std::sync::Arc;
+
+use super::{Sync, read};
+use crate::account::{DomainEntry, Single};
+use crate::quota::{Limits, Spec};
+use crate::quota::spec::Measure;
+use crate::service::account::Specs;
+use crate::service::domain::Domain;
+use crate::telemetry::events;
+
+impl Sync {
+    pub(super) fn domain(&mut self, entry: DomainEntry) -> Arc<Domain> {
+        let whole = entry.clone();
+        let settings = self.accounting.settings.load_full();
+        let (domain, _) = self.accounting.book.domain_or_new(&entry.name);
+        let mut problems = Vec::new();
+        let bytes = Measure::Bytes(settings.units);
+        let own = domain_specs(&entry.quota, &entry.messages, ["mailDomainDiskQuota", "mailDomainMsgQuota"], bytes);
+        let users = domain_specs(&entry.user_quota, &entry.user_messages, ["mailQuota", "mailMsgQuota"], bytes);
+        let mut state = domain.lock();
+        match own {
+            Ok(specs) if specs.bytes.named.is_empty() && specs.messages.named.is_empty() => {
+                let limits = Limits::new(&specs.bytes, &specs.messages, &Limits::default(), settings.zero);
+                state.limit = limits.buckets()[0].limit;
+            }
+            Ok(_) => problems.push("a domain's quota takes no folders and no types".to_owned()),
+            Err(why) => problems.push(why),
+        }
+        let defaults_before = state.defaults.clone();
+        match users {
+            Ok(specs) if specs.bytes == Spec::ABSENT && specs.messages == Spec::ABSENT => state.defaults = None,
+            Ok(specs) => {
+                let limits = Limits::new(&specs.bytes, &specs.messages, &settings.defaults, settings.zero);
+                state.defaults = Some(self.limits.share(limits));
+            }
+            Err(why) => problems.push(why),
+        }
+        if state.entry.as_ref().is_some_and(|(_, dn)| *dn != entry.dn) {
+            state.wished = None;
+        }
+        state.entry = Some((entry.id, entry.dn));
+        state.heard = state.heard.wrapping_add(1);
+        (state.inet_status, state.mail_status) = (entry.inet_status, entry.mail_status);
+        self.status.problem(state.problem.is_some(), !problems.is_empty());
+        state.problem = (!problems.is_empty()).then(|| problems.join("; ").into());
+        if let Some(problem) = &state.problem {
+            events::value_bad(&domain.name, problem);
+        }
+        let defaults_changed = state.defaults != defaults_before;
+        drop(state);
+        if defaults_changed {
+            self.limits_of_members(&domain);
+        }
+        drop(self.accounting.settle_domain(&domain));
+        self.keep_domain(whole, problems.is_empty());
+        domain
+    }
+
+    pub(super) fn limits_of_members(&mut self, domain: &Arc<Domain>) {
+        let settings = self.accounting.settings.load_full();
+        for account in domain.accounts() {
+            let specs = account.lock().specs.clone();
+            let (limits, roots) = self.resolve(&specs, domain, &settings);
+            drop(self.accounting.limit(&account, limits, roots));
+        }
+    }
+
+    /// After a reload of the settings: units, defaults or the meaning of 0 may differ.
+    pub(super) fn limits_anew(&mut self) {
+        for domain in self.accounting.book.domains() {
+            self.limits_of_members(&domain);
+        }
+        self.accounting.settle_accounts();
+        self.accounting.settle_domains();
+    }
+}
+
+fn domain_specs(bytes: &Single, messages: &Single, names: [&str; 2], measure: Measure) -> Result<Specs, String> {
+    let (bytes, messages) = (read(bytes, names[0], measure)?, read(messages, names[1], Measure::Messages)?);
+    Ok(Specs { bytes, messages, ..Specs::absent() })
+}
