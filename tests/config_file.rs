@@ -136,7 +136,9 @@ fn a_junk_key_is_refused_at_every_level() {
     let mut levels = Vec::new();
     tables(&table, &mut Vec::new(), &mut levels);
     assert!(levels.len() >= 13, "{levels:?}");
-    for level in levels.into_iter().filter(|level| !["quota.types", "notify.templates"].contains(&level.join(".").as_str())) {
+    for level in
+        levels.into_iter().filter(|level| !["quota.types", "notify.templates"].contains(&level.join(".").as_str()))
+    {
         let mut table = table.clone();
         inject(&mut table, &level);
         let error = read(&table.to_string()).unwrap_err().to_string();

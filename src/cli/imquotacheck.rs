@@ -127,7 +127,11 @@ async fn notify(client: &Client, args: &ImquotaCheck) -> Result<()> {
     let (mut told, mut spared) = (0, 0);
     while let Some(outcome) = answer.line::<Outcome>().await? {
         let Outcome { account, bucket, percent, rule, told: now } = outcome;
-        if now { told += 1 } else { spared += 1 }
+        if now {
+            told += 1
+        } else {
+            spared += 1
+        }
         if args.debug {
             let done = if now { "told" } else { "told not long ago" };
             println!("{account} {bucket}: {percent}% used, rule at {rule}%: {done}");
@@ -187,7 +191,11 @@ fn head(out: &mut impl Write, domain: &str, report: Option<&DomainReport>, args:
     if let Some(report) = report {
         let used = Usage::new(report.used.bytes, report.used.messages);
         let percent = limit.percent(used).map(|percent| format!(", {percent}% of the quota")).unwrap_or_default();
-        let more = if report.uncommitted > 0 { format!(" and {} users without a limit", report.uncommitted) } else { String::new() };
+        let more = if report.uncommitted > 0 {
+            format!(" and {} users without a limit", report.uncommitted)
+        } else {
+            String::new()
+        };
         let (bytes, promised) = (used.bytes.div_ceil(1024), report.committed / 1024);
         writeln!(out, "{bytes}K in {} messages{percent}; promised to users: {promised}K{more}", used.messages)?;
     }
@@ -201,11 +209,16 @@ fn row(out: &mut impl Write, report: &AccountReport, args: &ImquotaCheck) -> io:
         let name = if index == 0 { report.account.clone() } else { format!("{} {}", report.account, bucket.name) };
         let disk = limit.bytes.map_or("no quota".into(), |bytes| (bytes / 1024).to_string());
         let messages = limit.messages.map_or("no quota".into(), |messages| messages.to_string());
-        let of = |limit: Limit, used: Usage| limit.percent(used).map(|percent| format!("{percent}%")).unwrap_or_default();
+        let of =
+            |limit: Limit, used: Usage| limit.percent(used).map(|percent| format!("{percent}%")).unwrap_or_default();
         let disk_use = of(Limit { messages: None, ..limit }, Usage::new(used.bytes, 0));
         let message_use = of(Limit { bytes: None, ..limit }, Usage::new(0, used.messages));
         let size = used.bytes.div_ceil(1024);
-        write!(out, "{disk:>10} {size:>10} {disk_use:>5} {messages:>10} {:>10} {message_use:>5}  {name}", used.messages)?;
+        write!(
+            out,
+            "{disk:>10} {size:>10} {disk_use:>5} {messages:>10} {:>10} {message_use:>5}  {name}",
+            used.messages
+        )?;
         if args.verbose {
             write!(out, "  {}  {}", bucket.standing.as_str(), report.status)?;
         }
@@ -214,7 +227,11 @@ fn row(out: &mut impl Write, report: &AccountReport, args: &ImquotaCheck) -> io:
     for folder in &report.folders {
         let kind = folder.kind.as_deref().map(|kind| format!(" #{kind}")).unwrap_or_default();
         let (size, count) = (folder.used.bytes.div_ceil(1024), folder.used.messages);
-        writeln!(out, "           {size:>10}                  {count:>10}        {}/{}{kind}", report.account, folder.folder)?;
+        writeln!(
+            out,
+            "           {size:>10}                  {count:>10}        {}/{}{kind}",
+            report.account, folder.folder
+        )?;
     }
     Ok(())
 }
@@ -226,7 +243,8 @@ mod tests {
     #[test]
     fn options_are_those_of_the_original() {
         let read = |args: &[&str]| ImquotaCheck::try_parse_from([&["imquotacheck"], args].concat());
-        let all = read(&["-a", "-D", "-e", "-f", "-i", "-n", "-v", "-d", "example.org", "-r", "/r", "-t", "/t"]).unwrap();
+        let all =
+            read(&["-a", "-D", "-e", "-f", "-i", "-n", "-v", "-d", "example.org", "-r", "/r", "-t", "/t"]).unwrap();
         assert!(all.all_in_directory && all.debug && all.extended && all.enforce && all.ignore_rules && all.notify);
         assert!(all.verbose && all.domain.as_deref() == Some("example.org") && all.rulefile == Some("/r".into()));
         assert_eq!(read(&["-u", "anna@example.org"]).unwrap().user.as_deref(), Some("anna@example.org"));

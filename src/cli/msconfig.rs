@@ -41,7 +41,8 @@ impl Options {
     fn read(text: &str) -> Options {
         let mut options = Options { values: BTreeMap::new(), left: Vec::new(), used: BTreeSet::new() };
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!'])) {
-            let cut = line.split_once('=').or_else(|| line.split_once(": ")).or_else(|| line.split_once(char::is_whitespace));
+            let cut =
+                line.split_once('=').or_else(|| line.split_once(": ")).or_else(|| line.split_once(char::is_whitespace));
             let Some((name, value)) = cut else { continue };
             let mut name = name.trim().trim_end_matches(':').to_ascii_lowercase();
             for prefix in ["role.", "instance.", "local."] {
@@ -150,7 +151,9 @@ pub fn import(text: &str) -> Imported {
     options.left.extend(unused.into_iter().map(|name| format!("{name}: there is nothing like it here")));
 
     let quoted = |text: &str| toml::Value::from(text).to_string();
-    let mut toml = String::from("# From an Oracle (Sun) Messaging Server. Directory, mail store and listeners are still to be added.\n");
+    let mut toml = String::from(
+        "# From an Oracle (Sun) Messaging Server. Directory, mail store and listeners are still to be added.\n",
+    );
     // A String takes whatever is written to it.
     let _ = write!(
         toml,
@@ -166,7 +169,8 @@ pub fn import(text: &str) -> Imported {
             let _ = writeln!(toml, "{} = [{}]", quoted(name), kinds.join(", "));
         }
     }
-    let (allowance, starts, threshold) = if overdraft { ("one-message", "limit", 100) } else { ("none", "warned", warn) };
+    let (allowance, starts, threshold) =
+        if overdraft { ("one-message", "limit", 100) } else { ("none", "warned", warn) };
     let _ = write!(
         toml,
         "\n[enforcement]\n# store.quotaenforcement\nenabled = {enforce}\n# store.quotagraceperiod, in hours\n\
@@ -198,7 +202,8 @@ mod tests {
     fn read(dump: &str) -> (Config, Vec<String>) {
         let imported = import(dump);
         let text = format!("{}\n[directory]\nkind = \"ldif\"\nfile = \"/x.ldif\"\n", imported.toml);
-        let config = Config::read("imported", &text, &Variables::new()).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let config =
+            Config::read("imported", &text, &Variables::new()).unwrap_or_else(|error| panic!("{error}\n{text}"));
         (config, imported.left)
     }
 

@@ -63,13 +63,16 @@ pub fn read(place: &str, text: &str) -> Result<RuleFile> {
             }
             continue;
         }
-        let Some((key, value)) = line.split_once('=') else { bail!("{at}: `{line}` is neither [section] nor key=value") };
+        let Some((key, value)) = line.split_once('=') else {
+            bail!("{at}: `{line}` is neither [section] nor key=value")
+        };
         let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
         if general {
             match key.as_str() {
                 // Limits always come from the directory, so the attribute is the configuration's business.
                 "mailquotaattribute" => {
-                    file.notes.push(format!("{at}: mailQuotaAttribute is directory.attributes.quota of the configuration"));
+                    file.notes
+                        .push(format!("{at}: mailQuotaAttribute is directory.attributes.quota of the configuration"));
                 }
                 "reportmethod" => file.notes.push(format!("{at}: reportMethod is not supported; see --format json")),
                 _ => bail!("{at}: unknown key `{key}`; accepted in [General]: mailQuotaAttribute, reportMethod"),
@@ -133,7 +136,8 @@ mod tests {
                     notificationinterval=3 ; hours\n[rule2]\nnotificationTriggerPercentage = 90\nnotificationInterval = 1\n\
                     messageFile=/etc/imq.msgfile\n[rule3]\nnotificationTriggerPercentage=80\nnotificationInterval=2\nenabled=0\n";
         let file = read("imq.rulefile", text).unwrap();
-        let seen: Vec<_> = file.rules.iter().map(|rule| (rule.name.as_str(), rule.percentage, rule.interval_hours)).collect();
+        let seen: Vec<_> =
+            file.rules.iter().map(|rule| (rule.name.as_str(), rule.percentage, rule.interval_hours)).collect();
         assert_eq!(seen, [("Rule1", 60, 3), ("rule2", 90, 1)]);
         assert_eq!(file.rules[1].message_file, Some("/etc/imq.msgfile".into()));
         assert_eq!(file.notes.len(), 2, "{:?}", file.notes);

@@ -81,7 +81,10 @@ pub(super) fn read(section: Section) -> Notify {
     let from: Sender = section.text("from", "Mail quota <postmaster@localhost>", words::parsed);
     let enabled = section.flag("enabled", false);
     if enabled && !section.is_set("from") {
-        section.refuse("from", "is missing; accepted: who notices are from, as in \"Mail quota <postmaster@example.org>\"");
+        section.refuse(
+            "from",
+            "is missing; accepted: who notices are from, as in \"Mail quota <postmaster@example.org>\"",
+        );
     }
     let sender = match section.optional("sender", envelope) {
         Some(sender) => sender,
@@ -124,7 +127,8 @@ fn postmaster(text: &str) -> Result<Option<String>, String> {
 }
 
 fn one_line(text: &str) -> Result<Template, String> {
-    Template::one_line(text).map_err(|error| format!("{error}; accepted: \"Subject: ...$$text\", where $ is a new line"))
+    Template::one_line(text)
+        .map_err(|error| format!("{error}; accepted: \"Subject: ...$$text\", where $ is a new line"))
 }
 
 fn read_templates(section: Section) -> BTreeMap<String, PathBuf> {
@@ -171,7 +175,8 @@ fn read_transport(section: &Section) -> Transport {
         section.refuse(missing, "is missing; accepted: login with password or password_file, or neither");
     }
     if user.is_some() && tls == Tls::Never && !is_here(&server) {
-        section.refuse("tls", "is never, so the password would travel in the clear; accepted: required, from-the-start");
+        section
+            .refuse("tls", "is never, so the password would travel in the clear; accepted: required, from-the-start");
     }
     Transport {
         kind,
@@ -196,5 +201,6 @@ fn is_here(server: &Endpoint) -> bool {
 
 fn hello(text: &str) -> Result<String, String> {
     let good = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.[]:".contains(&b));
-    good.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` is no name of a host; accepted: as in mail.example.org"))
+    good.then(|| text.to_owned())
+        .ok_or_else(|| format!("`{text}` is no name of a host; accepted: as in mail.example.org"))
 }

@@ -56,10 +56,7 @@ pub(super) fn read(section: Section) -> Quota {
         roots: read_roots(&section),
         max_message_size: section.text("max_message_size", "-1", words::maximum(units)),
         recipient_delimiter: section.text("recipient_delimiter", "+", delimiter),
-        kinds: Kinds {
-            types: section.flag("type_quotas", true),
-            folders: section.flag("folder_quotas", true),
-        },
+        kinds: Kinds { types: section.flag("type_quotas", true), folders: section.flag("folder_quotas", true) },
         typed: exempt::read_typed(&section, types.names()),
         types,
     };

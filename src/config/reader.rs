@@ -157,7 +157,10 @@ impl<'a> Section<'a> {
         };
         let read = |value: &Value| {
             let wrong = |value: &Value| {
-                format!("{} is not accepted; accepted: numbers from {low} to {high}, as in [80, 90]", shown(&value.kind))
+                format!(
+                    "{} is not accepted; accepted: numbers from {low} to {high}, as in [80, 90]",
+                    shown(&value.kind)
+                )
             };
             match &value.kind {
                 ValueKind::Array(values) => values.iter().map(|one| number(one).ok_or_else(|| wrong(one))).collect(),

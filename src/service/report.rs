@@ -11,8 +11,8 @@ use super::admission::{Admission, Message};
 use super::domain::Domain;
 use crate::account::{Status, Statuses};
 use crate::quota::verdict::{Recipient, Rule, Trace, decide};
-use crate::wire::policy::Request;
 use crate::quota::{Action, Level, Limit, Standing, Usage, Verdict};
+use crate::wire::policy::Request;
 
 /// Bytes and messages; as a limit, `null` is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -53,9 +53,11 @@ impl FromStr for Network {
         let width: u8 = if address.is_ipv4() { 32 } else { 128 };
         let length = match length {
             None => width,
-            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-                digits.parse().ok().filter(|length| *length <= width).ok_or_else(|| fail("is longer than an address"))?
-            }
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits
+                .parse()
+                .ok()
+                .filter(|length| *length <= width)
+                .ok_or_else(|| fail("is longer than an address"))?,
             Some(_) => return Err(fail("has no number of bits after its /")),
         };
         // A typing error in the address of a network would let in whom nobody meant.

@@ -71,7 +71,12 @@ fn body(accounting: &Accounting, trouble: &[String]) -> (String, String) {
             domains.add(|| {
                 let report = report::domain(&domain);
                 let since = report.since.unwrap_or_default();
-                format!("  {}  {}  since {since}  {} bytes\n", report.domain, report.standing.as_str(), report.used.bytes)
+                format!(
+                    "  {}  {}  since {since}  {} bytes\n",
+                    report.domain,
+                    report.standing.as_str(),
+                    report.used.bytes
+                )
             });
         }
     }

@@ -81,7 +81,13 @@ impl Notices {
                     None => kept.push(told),
                 }
             }
-            outcomes.push(Outcome { account: address.into(), bucket: name, percent, rule: rule.percentage, told: tell });
+            outcomes.push(Outcome {
+                account: address.into(),
+                bucket: name,
+                percent,
+                rule: rule.percentage,
+                told: tell,
+            });
         }
         self.remember(&subject, known, kept, batch);
         outcomes

@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn what_lasts_is_told_again_at_the_interval() {
-        let steps = [(0, T80), (DAY, T80), (7 * DAY, T80), (8 * DAY, T80), (14 * DAY, T80), (22 * DAY, OVER), (30 * DAY, OVER)];
+        let steps =
+            [(0, T80), (DAY, T80), (7 * DAY, T80), (8 * DAY, T80), (14 * DAY, T80), (22 * DAY, OVER), (30 * DAY, OVER)];
         assert_eq!(story(&steps), ["80@0", "80@604800", "80@1209600", "over@1900800", "over@2592000"]);
     }
 
@@ -170,7 +171,17 @@ mod tests {
 
     #[test]
     fn room_again_is_told_once_it_lasts_and_full_again_at_once() {
-        let steps = [(0, OVER), (10, T90), (20, OVER), (30, T80), (900, T80), (910, T80), (920, OVER), (930, None), (1820, None)];
+        let steps = [
+            (0, OVER),
+            (10, T90),
+            (20, OVER),
+            (30, T80),
+            (900, T80),
+            (910, T80),
+            (920, OVER),
+            (930, None),
+            (1820, None),
+        ];
         assert_eq!(story(&steps), ["over@0", "back@900", "over@920", "back@1820"]);
     }
 

@@ -29,50 +29,47 @@ pub enum LanguageError {
     Template { part: String, fault: TemplateError },
 }
 
+/// Neutral about whom it is for: the owner of a mailbox, or the postmaster of a domain.
 const ENGLISH: &str = "\
 == warned
-Subject: Your mailbox [BUCKET] is [USED] full
+Subject: Mail storage of [ID] [BUCKET] is [USED] full
 
-The mailbox [ID] has passed [PERCENT] of its quota.
+The mail storage of [ID] [BUCKET] has passed [PERCENT] of its quota.
 
-Used:     [DISKUSAGE] in [NUMMSG] messages
-Quota:    [QUOTA], messages: [MSGQUOTA]
-Bucket:   [BUCKET]
+Used:   [DISKUSAGE] in [NUMMSG] messages
+Quota:  [QUOTA], messages: [MSGQUOTA]
 
 Please delete what is no longer needed, and empty the trash. Once the quota is
 reached, new mail can no longer be stored.
 == over
-Subject: Your mailbox [BUCKET] is full
+Subject: Mail storage of [ID] [BUCKET] is full
 
-The mailbox [ID] has reached its quota. New mail is turned away until there is
-room again.
+The mail storage of [ID] [BUCKET] has reached its quota. New mail is turned away
+until there is room again.
 
-Used:     [DISKUSAGE] in [NUMMSG] messages
-Quota:    [QUOTA], messages: [MSGQUOTA]
-Bucket:   [BUCKET]
+Used:   [DISKUSAGE] in [NUMMSG] messages
+Quota:  [QUOTA], messages: [MSGQUOTA]
 
 Please delete what is no longer needed, and empty the trash. Senders try again for
 a while; after that they are told that their mail could not be delivered.
 == blocked
-Subject: Mail to your mailbox [BUCKET] is refused
+Subject: Mail for [ID] [BUCKET] is refused
 
-The mailbox [ID] has been full for too long. New mail is refused, and senders are
-told so.
+The mail storage of [ID] [BUCKET] has been full for too long. New mail is refused,
+and senders are told so.
 
-Used:     [DISKUSAGE] in [NUMMSG] messages
-Quota:    [QUOTA], messages: [MSGQUOTA]
-Bucket:   [BUCKET]
+Used:   [DISKUSAGE] in [NUMMSG] messages
+Quota:  [QUOTA], messages: [MSGQUOTA]
 
 Mail is accepted again as soon as there is room: please delete what is no longer
 needed, and empty the trash.
 == back
-Subject: Your mailbox [BUCKET] accepts mail again
+Subject: Mail storage of [ID] [BUCKET] has room again
 
-The mailbox [ID] is below its quota again, and new mail is accepted.
+The mail storage of [ID] [BUCKET] is below its quota again, and new mail is accepted.
 
-Used:     [DISKUSAGE] in [NUMMSG] messages
-Quota:    [QUOTA], messages: [MSGQUOTA]
-Bucket:   [BUCKET]
+Used:   [DISKUSAGE] in [NUMMSG] messages
+Quota:  [QUOTA], messages: [MSGQUOTA]
 ";
 
 impl Language {
@@ -166,7 +163,11 @@ pub(super) fn language_of(accounting: &Accounting, notice: &Notice) -> Option<St
 }
 
 /// The address and the bytes of a notice; or why there can be none.
-pub(super) fn letter(notice: &Notice, settings: &Settings, language: Option<&str>) -> Result<(Address, Vec<u8>), String> {
+pub(super) fn letter(
+    notice: &Notice,
+    settings: &Settings,
+    language: Option<&str>,
+) -> Result<(Address, Vec<u8>), String> {
     let to: Address = notice.to.parse().map_err(|error: crate::wire::notice::AddressError| error.to_string())?;
     let given = notice.text.as_deref().map(Template::percents).transpose().map_err(|error| error.to_string())?;
     let notify = &settings.notify;
@@ -194,8 +195,8 @@ fn value(notice: &Notice, settings: &Settings, variable: Variable) -> String {
     match variable {
         Variable::Id => notice.about.to_string(),
         Variable::Bucket => match &*notice.bucket {
-            "default" => String::new(),
-            name => name.to_owned(),
+            "default" => "(all mail)".into(),
+            name => format!("({name})"),
         },
         Variable::Domain => notice.domain.to_string(),
         Variable::DiskUsage => settings.units.rounded(used.bytes),
@@ -230,7 +231,12 @@ mod tests {
     fn the_english_texts_are_whole() {
         let words = Words::english().unwrap();
         let none = |_: Variable| String::new();
-        for event in [Event::Reached(Stage::Threshold(90)), Event::Reached(Stage::Over), Event::Reached(Stage::Blocked), Event::Back] {
+        for event in [
+            Event::Reached(Stage::Threshold(90)),
+            Event::Reached(Stage::Over),
+            Event::Reached(Stage::Blocked),
+            Event::Back,
+        ] {
             let body = words.default.of(event).body(&none);
             assert!(body.contains("Quota:") && !body.contains("=="), "{event:?}: {body}");
         }

@@ -116,7 +116,8 @@ impl Letter<'_> {
         text.push_str("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n");
         let lines: Vec<&str> = self.body.split('\n').map(|line| line.trim_end_matches('\r')).collect();
         let whole = lines.join("\r\n");
-        let plain = |line: &&str| line.len() <= LONGEST_LINE && line.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
+        let plain =
+            |line: &&str| line.len() <= LONGEST_LINE && line.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
         if lines.iter().all(plain) {
             text.push_str("Content-Transfer-Encoding: 7bit\r\n\r\n");
             text.push_str(&whole);

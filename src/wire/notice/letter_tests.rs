@@ -75,8 +75,25 @@ fn addresses_that_could_do_harm_are_none() {
         assert!(good.parse::<Address>().is_ok(), "{good}");
     }
     for bad in [
-        "", "a", "@b", "a@", "a@b@c", "a b@c", "a@b c", "a\r\n@b", "a@b\nBcc: x@y", "<a@b>", "a,b@c", "a@b>", "a..b@c",
-        "\"a b\"@c", "a@[192.0.2.1]", "a@-b", "a;b@c", "a@b\u{2028}c", "a\u{0}@b",
+        "",
+        "a",
+        "@b",
+        "a@",
+        "a@b@c",
+        "a b@c",
+        "a@b c",
+        "a\r\n@b",
+        "a@b\nBcc: x@y",
+        "<a@b>",
+        "a,b@c",
+        "a@b>",
+        "a..b@c",
+        "\"a b\"@c",
+        "a@[192.0.2.1]",
+        "a@-b",
+        "a;b@c",
+        "a@b\u{2028}c",
+        "a\u{0}@b",
     ] {
         assert!(bad.parse::<Address>().is_err(), "{bad:?}");
     }

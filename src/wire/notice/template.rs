@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn message_files_have_their_own_variables_and_escapes() {
-        let template = Template::percents("Subject: %Q% used\r\nX-Quota: %C%\r\n\r\n%U% has 100\\25 of \\245.\n%R%\n%Z% 5%");
+        let template =
+            Template::percents("Subject: %Q% used\r\nX-Quota: %C%\r\n\r\n%U% has 100\\25 of \\245.\n%R%\n%Z% 5%");
         let (headers, body) = filled(&template.unwrap());
         assert_eq!(headers[0].1, "<USED> used");
         assert_eq!(headers[1], ("X-Quota".to_owned(), "<C>".to_owned()));
