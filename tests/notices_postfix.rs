@@ -1,5 +1,7 @@
 //! Notices reach real mailboxes through a real Postfix that asks the daemon about each of them.
 
+#![allow(dead_code, reason = "the support modules serve several tests")]
+
 mod support {
     pub mod daemon;
     pub mod postfix;
@@ -174,6 +176,13 @@ fn fifty_kills_lose_no_notice_and_repeat_none_under_another_name() {
         }
         assert_eq!(ids.len(), 1, "{name} is told once: {ids:?}");
         repeated += ids.values().sum::<usize>() - 1;
+    }
+    // Only a kill makes a repetition: in one life of the daemon no notice is sent twice.
+    for life in daemon.log().split("service=policy").skip(1) {
+        let sent: Vec<&str> =
+            life.lines().filter_map(|line| line.split_once("event=notice-sent").map(|(_, rest)| rest)).collect();
+        let distinct: BTreeSet<&str> = sent.iter().copied().collect();
+        assert_eq!(sent.len(), distinct.len(), "{sent:?}");
     }
     println!("{ROUNDS} kills: {ROUNDS} notices arrived, {repeated} of them again with the same Message-ID");
 }
