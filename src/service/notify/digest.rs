@@ -84,7 +84,7 @@ fn body(accounting: &Accounting, trouble: &[String]) -> (String, String) {
     let summary = format!("{} accounts, {} domains full", accounts.count, domains.count);
     let mut text = String::new();
     // A String takes whatever is written to it.
-    let _ = write!(text, "{} of {} accounts need attention.\n", accounts.count, accounting.book.accounts());
+    let _ = writeln!(text, "{} of {} accounts need attention.", accounts.count, accounting.book.accounts());
     text.push_str(&accounts.text("mailquotad check --over"));
     let _ = write!(text, "\n{} domains are over their quota.\n", domains.count);
     text.push_str(&domains.text("mailquotad check --over"));
