@@ -39,6 +39,8 @@ bench:
 
 install: build
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/mailquotad
+	ln -sf mailquotad $(DESTDIR)$(PREFIX)/bin/imquotacheck
+	ln -sf mailquotad $(DESTDIR)$(PREFIX)/bin/iminitquota
 	install -d $(SHARE)/man/man1
 	$(BIN) man $(SHARE)/man/man1
 	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d

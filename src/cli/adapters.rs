@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::config::{self, Config, DirectorySource};
+use crate::config::{self, Config, DirectorySource, TransportKind};
 use crate::directory::Directory;
 use crate::directory::ldap::{Bind, Follow, LdapDirectory, LdapOptions, Password, Tls};
 use crate::directory::ldif::{LdifDirectory, LdifOptions};
 use crate::ledger::{SledLedger, SledOptions};
+use crate::mailer::{LmtpMailer, LmtpOptions, Login, Mailer, SmtpMailer, SmtpOptions};
 use crate::mailstore::MailStore;
 use crate::mailstore::maildir::{MaildirOptions, MaildirStore};
+use crate::service::notify::words::Language;
+use crate::service::settings::Settings;
+use crate::wire::endpoint::Endpoint;
 
 pub fn open_ledger(config: &Config) -> Result<SledLedger> {
     let options = SledOptions { cache_bytes: config.ledger.cache, ..SledOptions::default() };
@@ -54,6 +58,40 @@ pub fn ldap(options: &config::Directory, source: &config::Ldap) -> LdapOptions {
         writes_per_second: source.writes_per_second,
         reader: options.reader.clone(),
     }
+}
+
+/// The settings of the service, with the texts of notices read from their files.
+pub fn settings(config: &Config) -> Result<Settings> {
+    let mut words = config.notify.words()?;
+    for (language, file) in &config.notify.templates {
+        let place = || format!("notify.templates.{language}: {}", file.display());
+        let text = std::fs::read_to_string(file).with_context(place)?;
+        words.others.insert(language.clone(), Language::read(&text).with_context(place)?);
+    }
+    Ok(config.settings_with(words))
+}
+
+pub fn mailer(config: &Config) -> Result<Arc<dyn Mailer>> {
+    let options = &config.notify.transport;
+    let (hello, timeout) = (options.hello.clone(), options.timeout);
+    let Endpoint::Tcp { host, port } = &options.server else {
+        return Ok(Arc::new(LmtpMailer::new(LmtpOptions { server: options.server.clone(), hello, timeout })));
+    };
+    if options.kind == TransportKind::Lmtp {
+        return Ok(Arc::new(LmtpMailer::new(LmtpOptions { server: options.server.clone(), hello, timeout })));
+    }
+    let login = match &options.login {
+        None => None,
+        Some((user, config::Password::Text(password))) => Some(Login { user: user.clone(), password: password.clone() }),
+        Some((user, config::Password::File(file))) => {
+            let text = std::fs::read_to_string(file);
+            let text = text.with_context(|| format!("notify.password_file {}", file.display()))?;
+            Some(Login { user: user.clone(), password: text.trim_end_matches(['\r', '\n']).to_owned() })
+        }
+    };
+    let (tls, ca_file) = (options.tls, options.ca_file.clone());
+    let options = SmtpOptions { host: host.to_string(), port: *port, tls, ca_file, login, hello, timeout };
+    Ok(Arc::new(SmtpMailer::new(&options).context("notify")?))
 }
 
 pub fn mailstore(config: &Config) -> Arc<dyn MailStore> {

@@ -163,6 +163,9 @@ pub struct Check {
     /// Set the status of domains that are over, and take it back from those that no longer are
     #[arg(long, conflicts_with = "user")]
     pub enforce: bool,
+    /// Send the notices that are due, even where they are not sent as things happen
+    #[arg(long)]
+    pub notify: bool,
     /// Leave out what is not over
     #[arg(long)]
     pub over: bool,
@@ -189,6 +192,15 @@ pub struct Explain {
     /// The sender
     #[arg(long, value_name = "ADDRESS", default_value = "")]
     pub sender: String,
+    /// The address of the client that sends it
+    #[arg(long, value_name = "IP")]
+    pub client: Option<String>,
+    /// The name that the client has logged in with
+    #[arg(long, value_name = "NAME")]
+    pub login: Option<String>,
+    /// The policy_context of the service that asks
+    #[arg(long, value_name = "TEXT")]
+    pub context: Option<String>,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     #[command(flatten)]
@@ -225,12 +237,17 @@ pub struct Doctor {
     pub format: Format,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum ConfigCommand {
     /// Say every fault of the configuration, each with its line and what is accepted
     Check,
     /// Print the configuration in force as TOML, defaults included and secrets hidden
     Print,
+    /// Turn the store.* settings of an Oracle (Sun) Messaging Server, as configutil or msconfig print them, into ours
+    ImportMsconfig {
+        /// The printed settings
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,8 @@ use crate::service::http::check::Line;
 use crate::service::report::{AccountReport, BucketReport, DomainReport};
 
 pub async fn check(client: &Client, args: &Check) -> Result<Exit> {
-    let mut query = vec![format!("over={}", args.over), format!("enforce={}", args.enforce)];
+    let mut query =
+        vec![format!("over={}", args.over), format!("enforce={}", args.enforce), format!("notify={}", args.notify)];
     query.extend(args.user.as_ref().map(|user| format!("user={}", part(user))));
     query.extend(args.domain.as_ref().map(|domain| format!("domain={}", part(domain))));
     let mut answer = client.get_lines(&format!("/v1/check?{}", query.join("&"))).await?;

@@ -9,9 +9,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::adapters::{directory, mailstore, open_ledger};
+use super::adapters::{self, directory, mailstore, open_ledger};
 use crate::config::{Config, DirectorySource};
 use crate::ledger::Ledger;
+use crate::mailer::Mailer;
 use crate::mailstore::MailStore;
 use crate::service::accounting::Accounting;
 use crate::service::admission::Admission;
@@ -21,7 +22,7 @@ use crate::service::measuring::{self, HintsTaken, Measuring};
 use crate::service::settings::Settings;
 use crate::service::status::DirectoryStatus;
 use crate::service::sync::Sync;
-use crate::service::{enforce, jobs, outbox, resync};
+use crate::service::{enforce, jobs, notify, outbox, resync};
 use crate::telemetry::metrics::Metrics;
 
 /// Changes of the directory that may wait for the service: enough to keep both busy, little memory.
@@ -34,6 +35,7 @@ pub struct House {
     reloaded: watch::Sender<()>,
     sync: Option<Sync>,
     hinted: Option<HintsTaken>,
+    mailer: Arc<dyn Mailer>,
     tasks: JoinSet<()>,
 }
 
@@ -45,7 +47,7 @@ impl House {
         let store: Arc<dyn MailStore> = mailstore(config);
         let directory = directory(config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let settings = Arc::new(ArcSwap::from_pointee(config.settings()));
+        let settings = Arc::new(ArcSwap::from_pointee(adapters::settings(config)?));
         let accounting = Arc::new(Accounting::new(ledger, settings.clone(), clock, metrics.clone()));
         let (hints, taken) = measuring::hints();
         let directory_status = Arc::new(DirectoryStatus::default());
@@ -68,6 +70,7 @@ impl House {
             reloaded: watch::Sender::new(()),
             sync: Some(sync),
             hinted: Some(taken),
+            mailer: adapters::mailer(config)?,
             tasks: JoinSet::new(),
         })
     }
@@ -77,6 +80,7 @@ impl House {
         self.follow_directory(stop);
         let Api { accounting, measuring, .. } = self.api.clone();
         self.tasks.spawn(enforce::run(accounting.clone(), stop.clone()));
+        self.tasks.spawn(notify::queue::run(accounting.clone(), self.mailer.clone(), stop.clone()));
         if let Some(hinted) = self.hinted.take() {
             let delay = config.mailstore.measure_after_delivery;
             self.tasks.spawn(measuring.follow_hints(hinted, delay, stop.clone()));
@@ -136,6 +140,15 @@ impl House {
             let work = with(accounting, |accounting| accounting.settle_domains());
             self.tasks.spawn(jobs::run("enforce_domains", schedule, accounting.clone(), work, stop.clone()));
         }
+        if let Some(schedule) = config.jobs.digest.clone() {
+            let status = self.api.directory_status.clone();
+            let work = with(accounting, move |accounting| {
+                let lost = status.state().lost.map(|why| format!("the directory: {why}"));
+                let trouble = accounting.ledger.health().trouble.map(|why| format!("the ledger: {why}"));
+                notify::digest::make(accounting, &lost.into_iter().chain(trouble).collect::<Vec<_>>());
+            });
+            self.tasks.spawn(jobs::run("digest", schedule, accounting.clone(), work, stop.clone()));
+        }
         if let Some(schedule) = config.jobs.resync.clone() {
             let (accounting, measuring) = (accounting.clone(), self.api.measuring.clone());
             let work = {
@@ -148,9 +161,10 @@ impl House {
 
     /// Puts new settings in force. What sockets, ledger, directory and mail store are made of stays as it
     /// was started; the caller says so.
-    pub fn reload(&self, config: &Config) {
-        self.settings.store(Arc::new(config.settings()));
+    pub fn reload(&self, config: &Config) -> Result<()> {
+        self.settings.store(Arc::new(adapters::settings(config)?));
         self.reloaded.send_replace(());
+        Ok(())
     }
 
     /// Returns when the directory has been read once, or with what keeps it from being read.

@@ -8,9 +8,13 @@ mod demo;
 mod doctor;
 mod exit;
 mod house;
+pub mod iminitquota;
+pub mod imquotacheck;
 mod ledger;
+pub mod msconfig;
 pub mod pages;
 mod resync;
+mod rulefile;
 mod serve;
 mod set;
 mod settings;
@@ -23,7 +27,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::FromArgMatches;
+use clap::{FromArgMatches, Parser};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError};
@@ -32,12 +36,31 @@ use args::{Command, CommandLine, Source};
 use client::Client;
 pub use exit::Exit;
 use house::House;
+use iminitquota::IminitQuota;
+use imquotacheck::ImquotaCheck;
 
-/// Runs what the command line of this process asks for.
+/// For commands that are no use without the daemon.
+const NOW: Source = Source { offline: false };
+
+/// Runs what the command line of this process asks for, under the name that the program was called by.
 pub fn run() -> Exit {
-    let line = pages::command().get_matches();
-    let line = CommandLine::from_arg_matches(&line).unwrap_or_else(|error| error.exit());
-    match dispatch(line) {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&called).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let done = match name {
+        "iminitquota" => {
+            let args = IminitQuota::parse();
+            ask(&args.config, NOW, async |client| resync::resync(client, &args.resync()).await)
+        }
+        "imquotacheck" => {
+            let args = ImquotaCheck::parse();
+            ask(&args.config, NOW, async |client| imquotacheck::run(client, &args).await)
+        }
+        _ => {
+            let line = pages::command().get_matches();
+            dispatch(CommandLine::from_arg_matches(&line).unwrap_or_else(|error| error.exit()))
+        }
+    };
+    match done {
         Ok(exit) => exit,
         // One line for each fault, as compilers write them, so that editors find the place.
         Err(error) if error.is::<ConfigError>() => {
@@ -45,7 +68,8 @@ pub fn run() -> Exit {
             Exit::Usage
         }
         Err(error) => {
-            eprintln!("mailquotad: {error:#}");
+            let name = if ["iminitquota", "imquotacheck"].contains(&name) { name } else { "mailquotad" };
+            eprintln!("{name}: {error:#}");
             Exit::Failed
         }
     }
@@ -60,7 +84,7 @@ fn dispatch(line: CommandLine) -> anyhow::Result<Exit> {
         Command::Check(args) => ask(file, args.source, async |client| check::check(client, &args).await),
         Command::Explain(args) => ask(file, args.source, async |client| show::explain(client, &args).await),
         Command::Show(args) => ask(file, args.source, async |client| show::show(client, &args).await),
-        Command::Set(args) => ask(file, Source { offline: false }, async |client| set::set(client, &args).await),
+        Command::Set(args) => ask(file, NOW, async |client| set::set(client, &args).await),
         Command::Doctor(args) => doctor::doctor(file, &args),
         Command::Config(command) => settings::run(command, file),
         Command::Export(args) => ledger::export(&Config::load(file)?, &args),

@@ -10,6 +10,8 @@ use clap_mangen::Man;
 
 use super::args::CommandLine;
 use super::exit;
+use super::iminitquota::IminitQuota;
+use super::imquotacheck::ImquotaCheck;
 
 /// The command line with what every page and every `--help` ends with.
 pub fn command() -> Command {
@@ -27,6 +29,10 @@ pub fn man(folder: &Path) -> io::Result<Vec<PathBuf>> {
     program.build();
     let mut written = Vec::new();
     write_page(&program, folder, &mut written)?;
+    for mut other in [IminitQuota::command(), ImquotaCheck::command()] {
+        other.build();
+        write_page(&other, folder, &mut written)?;
+    }
     Ok(written)
 }
 
@@ -67,6 +73,7 @@ mod tests {
             let name = format!("mailquotad-{}", inner.get_name());
             assert!(names.contains(&name), "{name} is not in {names:?}");
         }
+        assert!(["iminitquota", "imquotacheck"].iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
         let page = fs::read_to_string(&pages[0]).unwrap();
         for said in [
             "mailquotad\\-explain",

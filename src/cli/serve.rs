@@ -127,13 +127,16 @@ async fn signals(file: &Path, started: &Config, house: &House, log: &Log) -> Res
 
 /// Takes over a whole new configuration, or keeps the old one and says why.
 fn reload(file: &Path, started: &Config, house: &House, log: &Log) {
-    match Config::load(file) {
+    let reloaded = Config::load(file).map_err(anyhow::Error::from).and_then(|config| {
+        house.reload(&config)?;
+        Ok(config)
+    });
+    match reloaded {
         Ok(config) => {
-            house.reload(&config);
             log.set_level(config.log.level);
             events::reloaded(&file.display(), &started.needs_restart(&config));
         }
-        Err(error) => events::reload_failed(&error),
+        Err(error) => events::reload_failed(&format!("{error:#}")),
     }
 }
 

@@ -76,6 +76,9 @@ pub async fn explain(client: &Client, args: &Explain) -> Result<Exit> {
         "folder": args.folder,
         "type": args.kind,
         "sender": args.sender,
+        "client": args.client,
+        "login": args.login,
+        "context": args.context,
     });
     let told: Explanation = client.post("/v1/explain", &question).await?;
     if args.format == Format::Json {

@@ -45,6 +45,8 @@ pub struct Jobs {
     pub enforce_domains: Option<Schedule>,
     /// Measures every mailbox.
     pub resync: Option<Schedule>,
+    /// Sends the digest to `notify.admins`.
+    pub digest: Option<Schedule>,
 }
 
 pub(super) fn read_jobs(section: Section) -> Jobs {
@@ -53,6 +55,7 @@ pub(super) fn read_jobs(section: Section) -> Jobs {
         enforce: line("enforce", "*/5 * * * *"),
         enforce_domains: line("enforce_domains", "*/15 * * * *"),
         resync: line("resync", "30 3 * * *"),
+        digest: line("digest", "0 7 * * *"),
     };
     section.finish();
     jobs

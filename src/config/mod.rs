@@ -4,7 +4,9 @@
 //! are separated by commas there. Nothing outside of `cli` sees a [`Config`]: services get their own options.
 
 mod directory;
+mod exempt;
 mod house;
+mod notify;
 mod policy;
 mod problem;
 mod quota;
@@ -17,6 +19,7 @@ use std::path::Path;
 
 pub use directory::{Bind, Directory, DirectorySource, Follow, Ldap, Password};
 pub use house::{Http, Jobs};
+pub use notify::{Notify, Transport, TransportKind};
 pub use policy::{Policy, SocketAccess};
 pub use problem::{ConfigError, Problem};
 pub use quota::{Enforcement, Quota};
@@ -26,6 +29,9 @@ pub use store::{Ledger, MailStore};
 use std::sync::Arc;
 
 use crate::quota::verdict;
+use crate::service;
+use crate::service::exempt::Callers;
+use crate::service::notify::words::{LanguageError, Words};
 use crate::service::settings::Settings;
 use crate::telemetry::log::LogOptions;
 
@@ -39,6 +45,8 @@ pub struct Config {
     pub quota: Quota,
     pub enforcement: Enforcement,
     pub policy: Policy,
+    pub exempt: Callers,
+    pub notify: Notify,
     pub http: Http,
     pub jobs: Jobs,
     pub log: LogOptions,
@@ -94,6 +102,8 @@ impl Config {
             for key in old.keys().chain(new.keys()) {
                 let full = format!("{name}.{key}");
                 let taken_over = ["policy.texts", "policy.on_failure", "log.level"].contains(&&*full)
+                    || name == "exempt"
+                    || name == "notify" && !notify::AT_START.contains(&key.as_str())
                     || name == "enforcement"
                     || name == "quota" && key != "types";
                 if !taken_over && old.get(key) != new.get(key) && !keys.contains(&full) {
@@ -104,8 +114,8 @@ impl Config {
         keys
     }
 
-    /// What the service needs to know.
-    pub fn settings(&self) -> Settings {
+    /// What the service needs to know; `words` is what notices say.
+    pub fn settings_with(&self, words: Words) -> Settings {
         Settings {
             policy: verdict::Policy {
                 enforce: self.enforcement.enabled,
@@ -119,19 +129,45 @@ impl Config {
             on_failure: self.policy.on_failure,
             units: self.quota.units,
             zero: self.quota.zero,
+            kinds: self.quota.kinds,
             defaults: Arc::new(self.quota.defaults()),
             roots: self.quota.roots.clone().into(),
             delimiter: self.quota.recipient_delimiter.clone().into(),
             reservation: self.enforcement.reservation_timeout,
             texts: self.policy.texts.clone(),
+            exempt: self.exempt.clone(),
+            typed: self.quota.typed.clone(),
+            notify: service::notify::Notify {
+                dynamic: self.notify.enabled,
+                from: self.notify.from.clone(),
+                sender: self.notify.sender.clone(),
+                thresholds: self.notify.thresholds.clone(),
+                interval: self.notify.interval,
+                postmaster: self.notify.postmaster.as_deref().map(Into::into),
+                copies: self.notify.copies,
+                admins: self.notify.admins.clone(),
+                words: Arc::new(words),
+            },
         }
+    }
+
+    /// The same, with the texts of notices that need no file.
+    pub fn settings(&self) -> Result<Settings, LanguageError> {
+        Ok(self.settings_with(self.notify.words()?))
     }
 
     fn check(root: Section) -> Config {
         let quota = quota::read(root.section("quota"));
         let mailstore = store::read_mailstore(root.section("mailstore"));
+        let notify = notify::read(root.section("notify"));
+        let mut asked_for = mailstore.attributes();
+        if !notify.templates.is_empty() {
+            asked_for.push(notify.language_attribute.as_str().into());
+        }
         let config = Config {
-            directory: directory::read(root.section("directory"), mailstore.attributes()),
+            directory: directory::read(root.section("directory"), asked_for),
+            exempt: exempt::read(root.section("exempt")),
+            notify,
             ledger: store::read_ledger(root.section("ledger")),
             mailstore,
             enforcement: quota::read_enforcement(root.section("enforcement"), quota.units),

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use crate::quota::bucket::Zero;
+use crate::quota::bucket::{Kinds, Zero};
 use crate::quota::rule::Rule;
 use crate::quota::spec::Measure;
 use crate::quota::standing::Starts;
 use crate::quota::verdict::Allowance;
 use crate::quota::{Amount, Grace, Limits, Root, Rules, Spec, Units};
+use crate::service::exempt::TypedCallers;
 use crate::service::settings::{Blocks, StatusMode};
 use crate::wire::content_type::TypeTable;
 
+use super::exempt;
 use super::reader::Section;
 use super::words;
 
@@ -28,18 +30,23 @@ pub struct Quota {
     /// Characters that part an address from its extension (`user+folder`).
     pub recipient_delimiter: Vec<char>,
     pub types: TypeTable,
+    /// Which buckets beside the default one count.
+    pub kinds: Kinds,
+    /// Clients whose messages are of one type.
+    pub typed: Vec<TypedCallers>,
 }
 
 impl Quota {
     /// The limits of an account about which the directory says nothing.
     pub fn defaults(&self) -> Limits {
-        Limits::new(&self.default_mailbox, &self.default_messages, &Limits::default(), self.zero)
+        Limits::new(&self.default_mailbox, &self.default_messages, &Limits::default(), self.zero).only(self.kinds)
     }
 }
 
 pub(super) fn read(section: Section) -> Quota {
     let units = [("binary", Units::Binary), ("decimal", Units::Decimal)];
     let zero = [("no-mail", Zero::NoMail), ("unlimited", Zero::Unlimited)];
+    let types = read_types(section.section("types"));
     let units = section.text("units", "binary", words::one_of(&units));
     let quota = Quota {
         units,
@@ -49,7 +56,9 @@ pub(super) fn read(section: Section) -> Quota {
         roots: read_roots(&section),
         max_message_size: section.text("max_message_size", "-1", words::maximum(units)),
         recipient_delimiter: section.text("recipient_delimiter", "+", delimiter),
-        types: read_types(section.section("types")),
+        kinds: Kinds { types: section.flag("type_quotas", true), folders: section.flag("folder_quotas", true) },
+        typed: exempt::read_typed(&section, types.names()),
+        types,
     };
     section.finish();
     quota

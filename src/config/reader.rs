@@ -148,6 +148,36 @@ impl<'a> Section<'a> {
         number
     }
 
+    /// A list of numbers; one number alone is a list of one.
+    pub fn numbers(&self, key: &str, default: &[u32], accepted: RangeInclusive<u32>) -> Vec<u32> {
+        let (low, high) = (*accepted.start(), *accepted.end());
+        let number = |value: &Value| match &value.kind {
+            ValueKind::I64(number) => u32::try_from(*number).ok().filter(|number| accepted.contains(number)),
+            _ => None,
+        };
+        let read = |value: &Value| {
+            let wrong = |value: &Value| {
+                format!(
+                    "{} is not accepted; accepted: numbers from {low} to {high}, as in [80, 90]",
+                    shown(&value.kind)
+                )
+            };
+            match &value.kind {
+                ValueKind::Array(values) => values.iter().map(|one| number(one).ok_or_else(|| wrong(one))).collect(),
+                ValueKind::String(text) if from_environment(value) => {
+                    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                    let read = |part: &str| part.parse().ok().filter(|number| accepted.contains(number));
+                    parts.map(|part| read(part).ok_or_else(|| wrong(value))).collect()
+                }
+                _ => number(value).map(|number| vec![number]).ok_or_else(|| wrong(value)),
+            }
+        };
+        let numbers = self.take(key, read).unwrap_or_else(|| default.to_vec());
+        let shown = numbers.iter().map(|number| toml::Value::from(i64::from(*number))).collect::<Vec<_>>();
+        self.effective(key, shown.into());
+        numbers
+    }
+
     /// A text with a default that `read` accepts.
     pub fn text<T>(&self, key: &str, default: &str, read: impl Fn(&str) -> Parsed<T>) -> T {
         self.read(key, &read).unwrap_or_else(|| {

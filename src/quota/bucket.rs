@@ -122,6 +122,16 @@ impl Limits {
         Limits(names.into_iter().map(bucket).collect())
     }
 
+    /// Without the buckets of a kind that is switched off; what they would hold falls in the others.
+    pub fn only(mut self, kinds: Kinds) -> Limits {
+        self.0.retain(|bucket| match bucket.name {
+            BucketName::Default => true,
+            BucketName::Type(_) => kinds.types,
+            BucketName::Folder(_) => kinds.folders,
+        });
+        self
+    }
+
     pub fn buckets(&self) -> &[Bucket] {
         &self.0
     }
@@ -154,6 +164,19 @@ impl Limits {
             *sum = *sum + usage;
         }
         sums
+    }
+}
+
+/// Which buckets there are besides the default one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kinds {
+    pub types: bool,
+    pub folders: bool,
+}
+
+impl Default for Kinds {
+    fn default() -> Kinds {
+        Kinds { types: true, folders: true }
     }
 }
 

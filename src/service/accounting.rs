@@ -18,6 +18,7 @@ use super::account::{Account, Seat};
 use super::book::Book;
 use super::clock::Clock;
 use super::domain::{Domain, DomainState};
+use super::notify::{self, Notices};
 use super::outbox::{self, Subject};
 use super::roots::Roots;
 use super::settings::{Blocks, Settings, StatusMode};
@@ -36,6 +37,8 @@ pub struct Accounting {
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
     pub timers: Timers,
+    /// What was told by mail, and what is to be.
+    pub notices: Notices,
     /// Told whenever a wish to write a status has been handed to the ledger.
     pub wishes: tokio::sync::Notify,
     /// How many accounts and domains stand where.
@@ -62,11 +65,15 @@ impl Accounting {
     ) -> Accounting {
         Accounting {
             book: Arc::default(),
-            ledger,
             settings,
             clock,
             metrics,
             timers: Timers::default(),
+            notices: Notices::load(&*ledger).unwrap_or_else(|error| {
+                events::ledger_failed(&error);
+                Notices::default()
+            }),
+            ledger,
             wishes: tokio::sync::Notify::new(),
             accounts_at: Tally::default(),
             domains_at: Tally::default(),
@@ -241,7 +248,9 @@ impl Accounting {
             return Receipt::ready(Outcome::Applied);
         }
         let wishes = batch.iter().any(|op| matches!(op, Op::Put { shelf: Shelf::Outbox, .. }));
+        let notices = notify::queue::in_batch(&batch);
         let receipt = self.ledger.submit(batch);
+        self.notices.stored(notices);
         if wishes {
             self.wishes.notify_one();
         }
@@ -285,6 +294,7 @@ impl Accounting {
             self.timers.at(due, Subject::Account(account.address.clone()));
         }
         self.accounts_at.moved(std::mem::replace(&mut seat.counted, risen), risen);
+        self.notices.account(&account.address, seat, &settings, now, batch, &self.timers);
         let wanted = wanted(seat.mail_status, risen, &settings);
         if wanted != seat.wished {
             seat.wished = wanted;
@@ -312,6 +322,7 @@ impl Accounting {
         }
         let level = state.standing.level;
         self.domains_at.moved(std::mem::replace(&mut state.counted, level), level);
+        self.notices.domain(&domain.name, state, &settings, now, batch, &self.timers);
         let wanted = wanted(state.mail_status, level, &settings);
         if wanted != state.wished && state.entry.is_some() {
             state.wished = wanted;

@@ -10,6 +10,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::account::{Account, Seat};
 use super::accounting::Accounting;
+use super::exempt::kind_of;
 use super::expansion::{Expansion, expand};
 use super::measuring::Hints;
 use super::policy::Answer;
@@ -42,9 +43,10 @@ pub struct Message<'a> {
     pub kind: Option<&'a str>,
 }
 
-impl Message<'_> {
-    pub fn of_size(size: u64) -> Message<'static> {
-        Message { size, folder: INBOX, kind: None }
+impl<'a> Message<'a> {
+    /// What is known of a message while it comes in: its size, and its type where the client tells.
+    fn of(request: &Request<'_>, settings: &'a Settings) -> Message<'a> {
+        Message { size: request.size, folder: INBOX, kind: kind_of(&settings.typed, request) }
     }
 }
 
@@ -99,17 +101,20 @@ impl Admission {
         &self,
         accounts: &[Arc<Account>],
         others: bool,
-        size: u64,
+        request: &Request<'_>,
         settings: &Settings,
         now: Moment,
     ) -> Verdict {
-        let verdicts =
-            accounts.iter().map(|account| self.judge(account, Message::of_size(size), settings, now, &mut Untold));
+        if !accounts.is_empty() && self.is_exempt(request, accounts, settings, now) {
+            return decide(request.size, &Recipient::Exempt, &settings.policy, now, &mut Untold);
+        }
+        let message = Message::of(request, settings);
+        let verdicts = accounts.iter().map(|account| self.judge(account, message, settings, now, &mut Untold));
         let best = verdicts.min_by_key(|verdict| verdict.action);
         match best {
             Some(verdict) if !others || verdict.reason == Reason::LargerThanSite => verdict,
             Some(_) => Verdict { action: Action::Pass, reason: Reason::Room },
-            None => decide(size, &Recipient::Unknown, &settings.policy, now, &mut Untold),
+            None => decide(request.size, &Recipient::Unknown, &settings.policy, now, &mut Untold),
         }
     }
 
@@ -126,9 +131,25 @@ impl Admission {
         }
     }
 
+    /// Whether no quota stops the message: an exempt client or sender, or a notice of our own, which must
+    /// reach the full mailbox that it is about.
+    pub fn is_exempt(
+        &self,
+        request: &Request<'_>,
+        accounts: &[Arc<Account>],
+        settings: &Settings,
+        now: Moment,
+    ) -> bool {
+        let notices = &self.accounting.notices;
+        let told = |account: &Arc<Account>| notices.is_expected(&account.address, now);
+        settings.exempt.include(request)
+            || settings.notify.is_own(request.sender, request.size)
+                && (accounts.iter().all(told) || notices.is_expected(request.recipient, now))
+    }
+
     fn rcpt(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Verdict {
         let found = self.expand(settings, request.recipient);
-        let verdict = self.judge_all(&found.accounts, found.others, request.size, settings, now);
+        let verdict = self.judge_all(&found.accounts, found.others, request, settings, now);
         self.look_again(verdict, &found.accounts, now);
         if verdict.action == Action::Pass
             && let Some(key) = self.transactions.key((host(peer), request.server_address), request.instance)
@@ -152,7 +173,7 @@ impl Admission {
             let found = self.expand(settings, request.recipient);
             (found.accounts, found.others)
         };
-        let verdict = self.judge_all(&accounts, others, request.size, settings, now);
+        let verdict = self.judge_all(&accounts, others, request, settings, now);
         self.look_again(verdict, &accounts, now);
         if verdict.action == Action::Pass {
             let until = now.after(settings.reservation);

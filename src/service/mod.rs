@@ -4,6 +4,7 @@
 //! - [`accounting`]: the one place where usage, limits and standings change.
 //! - [`sync`]: directory changes into the state; [`outbox`]: statuses into the directory.
 //! - [`admission`]: the one place that asks the model for a verdict, behind [`policy`] and [`http`].
+//! - [`exempt`]: whom no quota stops; [`notify`]: what users and admins are told by mail.
 //! - [`measuring`], [`resync`]: what mailboxes hold. [`enforce`], [`jobs`]: what time does.
 //! - [`listener`]: the one accept loop.
 
@@ -14,11 +15,13 @@ pub mod book;
 pub mod clock;
 pub mod domain;
 pub mod enforce;
+pub mod exempt;
 pub mod expansion;
 pub mod http;
 pub mod jobs;
 pub mod listener;
 pub mod measuring;
+pub mod notify;
 pub mod outbox;
 pub mod paced;
 pub mod policy;

@@ -12,6 +12,7 @@ use super::domain::Domain;
 use crate::account::{Status, Statuses};
 use crate::quota::verdict::{Recipient, Rule, Trace, decide};
 use crate::quota::{Action, Level, Limit, Standing, Usage, Verdict};
+use crate::wire::policy::Request;
 
 /// Bytes and messages; as a limit, `null` is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,18 @@ pub struct AccountReport {
     pub problem: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternates: Vec<String>,
+    /// Only where they are asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<FolderReport>,
+}
+
+/// What lies in one folder, a line for each type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderReport {
+    pub folder: String,
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    pub used: Both<u64>,
 }
 
 /// A further quota root.
@@ -158,8 +171,19 @@ pub fn account(accounting: &Accounting, account: &Account) -> AccountReport {
             .collect(),
         measured: seat.measured.map(|at| at.to_string()),
         problem: seat.problem.as_deref().map(Into::into),
+        folders: Vec::new(),
         alternates: seat.links.iter().flat_map(|links| &links.alternates).map(|a| a.to_string()).collect(),
     }
+}
+
+pub fn folders(account: &Account) -> Vec<FolderReport> {
+    let seat = account.lock();
+    let report = |(cell, used): (&crate::quota::CellKey, Usage)| FolderReport {
+        folder: cell.folder.to_string(),
+        kind: cell.kind.as_deref().map(Into::into),
+        used: used.into(),
+    };
+    seat.cells.iter().map(report).collect()
 }
 
 pub fn domain(domain: &Domain) -> DomainReport {
@@ -180,12 +204,24 @@ pub fn domain(domain: &Domain) -> DomainReport {
 }
 
 /// Answers as the policy server would, step by step, for every account behind the address.
-pub fn explain(admission: &Admission, accounting: &Accounting, address: &str, message: Message<'_>) -> Explanation {
+///
+/// `request` is what is known of the client: who is exempt passes whatever the message is.
+pub fn explain(
+    admission: &Admission,
+    accounting: &Accounting,
+    request: &Request<'_>,
+    message: Message<'_>,
+) -> Explanation {
     let settings = admission.settings();
     let now = accounting.clock.now();
-    let found = admission.expand(&settings, address);
+    let found = admission.expand(&settings, request.recipient);
     let several = found.accounts.len() > 1;
     let mut steps = Vec::new();
+    if !found.is_unknown() && admission.is_exempt(request, &found.accounts, &settings, now) {
+        let mut told = Told { steps: &mut steps, account: None };
+        let verdict = decide(message.size, &Recipient::Exempt, &settings.policy, now, &mut told);
+        return Explanation { verdict: verdict.action.as_str().into(), reply: "DUNNO".into(), bucket: None, steps };
+    }
     let mut best: Option<(Verdict, Arc<Account>)> = None;
     for account in &found.accounts {
         let mut told = Told { steps: &mut steps, account: several.then(|| account.address.to_string()) };

@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::exempt::{Callers, TypedCallers};
+use super::notify::Notify;
 use crate::account::Status;
 use crate::wire::policy::{Code, CodeError};
 
-use crate::quota::bucket::Zero;
+use crate::quota::bucket::{Kinds, Zero};
 use crate::quota::roots::Root;
 use crate::quota::verdict::{Policy, Reason};
 use crate::quota::{Action, Grace, Limits, Units, Verdict};
@@ -47,6 +49,8 @@ pub struct Settings {
     pub on_failure: OnFailure,
     pub units: Units,
     pub zero: Zero,
+    /// Which buckets beside the default one count.
+    pub kinds: Kinds,
     /// What an account has whose directory entry and domain say nothing.
     pub defaults: Arc<Limits>,
     /// The account's own root with the site's rules, then the further roots.
@@ -56,6 +60,10 @@ pub struct Settings {
     /// How long room is held for a message that the store has not reported.
     pub reservation: Duration,
     pub texts: Texts,
+    /// Whom no quota stops.
+    pub exempt: Callers,
+    pub typed: Vec<TypedCallers>,
+    pub notify: Notify,
 }
 
 impl Settings {

@@ -191,6 +191,26 @@ pub fn job_done(job: &str, took: Duration) {
     debug!(event = "job-done", job, ms = millis(took));
 }
 
+/// The mail server cannot be reached; notices wait.
+pub fn mailer_away(why: &dyn Display, retry: Duration) {
+    warn!(event = "mailer-away", %why, retry_ms = millis(retry));
+}
+
+/// The mail server has taken a notice over.
+pub fn notice_sent(to: &str, about: &str, message_id: &str) {
+    info!(event = "notice-sent", to, about, message_id);
+}
+
+/// It was put off and is tried again.
+pub fn notice_deferred(to: &str, about: &str, message_id: &str, why: &dyn Display, retry: Duration) {
+    warn!(event = "notice-deferred", to, about, message_id, %why, retry_ms = millis(retry));
+}
+
+/// It was refused for good and is dropped.
+pub fn notice_refused(to: &str, about: &str, message_id: &str, why: &dyn Display) {
+    error!(event = "notice-refused", to, about, message_id, %why);
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -42,6 +42,8 @@ pub struct Metrics {
     status_writes: Counters<1>,
     pub outbox: Gauge,
     jobs: Counters<1>,
+    sent: Counters<1>,
+    pub notices: Gauge,
 }
 
 /// How a measurement of a mailbox ended.
@@ -64,6 +66,16 @@ pub enum StatusWrite {
     /// To be tried again.
     Failed,
     /// Not to be tried again before somebody acts.
+    Refused,
+}
+
+/// What became of a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Done,
+    /// To be tried again.
+    Failed,
+    /// Dropped.
     Refused,
 }
 
@@ -118,6 +130,8 @@ impl Default for Metrics {
             status_writes: declare(r, "status_writes", "Writes of a status to the directory, by result"),
             outbox: declare(r, "outbox", "Writes to the directory that are waiting"),
             jobs: declare(r, "jobs", "Runs of scheduled jobs, by job"),
+            sent: declare(r, "notices_sent", "Notices handed to the mail server, by result"),
+            notices: declare(r, "notices_waiting", "Notices that are waiting to be sent"),
             registry,
         }
     }
@@ -153,6 +167,15 @@ impl Metrics {
             StatusWrite::Refused => "refused",
         };
         self.status_writes.get_or_create(&[("result", result)]).inc();
+    }
+
+    pub fn notice(&self, sent: Sent) {
+        let result = match sent {
+            Sent::Done => "done",
+            Sent::Failed => "failed",
+            Sent::Refused => "refused",
+        };
+        self.sent.get_or_create(&[("result", result)]).inc();
     }
 
     pub fn job(&self, job: &'static str) {

@@ -7,6 +7,8 @@ pub mod filter;
 pub mod ldif;
 pub mod mutf7;
 pub mod netstring;
+pub mod network;
+pub mod notice;
 pub mod policy;
 pub mod socketmap;
 pub mod template;

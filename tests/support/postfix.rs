@@ -46,7 +46,11 @@ impl Postfix {
     /// Delivers mail for `users` (`user@domain`) into `mail/domain/user/` and asks `policy`, an endpoint as
     /// check_policy_service names it, at RCPT and at the end of the message.
     pub fn start(root: &Path, mail: &Path, users: &[&str], policy: &str) -> Postfix {
-        let port = free_port();
+        Postfix::start_on(free_port(), root, mail, users, policy)
+    }
+
+    /// The same on a port that somebody else knows already; in a folder that has been used, it goes on with the queue.
+    pub fn start_on(port: u16, root: &Path, mail: &Path, users: &[&str], policy: &str) -> Postfix {
         let root = root.join("postfix");
         for part in ["etc", "queue", "data"] {
             fs::create_dir_all(root.join(part)).unwrap();

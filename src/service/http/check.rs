@@ -19,6 +19,10 @@ pub struct Wanted {
     pub over: bool,
     /// Brings standings and statuses up to date first.
     pub enforce: bool,
+    /// Makes the notices that are due, even where they are not made as things happen.
+    pub notify: bool,
+    /// The usage of every folder as well.
+    pub folders: bool,
 }
 
 /// One line of a check. Told apart by their first field, `domain` without `account` or both.
@@ -58,7 +62,16 @@ pub async fn check(State(api): State<Api>, wanted: Result<Query<Wanted>, QueryRe
             if wanted.enforce {
                 drop(api.accounting.settle(&account));
             }
-            let report = report::account(&api.accounting, &account);
+            if wanted.notify {
+                let (settings, now) = (api.admission.settings(), api.accounting.clock.now());
+                drop(api.accounting.with_seat(&account, |seat, batch| {
+                    api.accounting.notices.by_stages(&account.address, seat, &settings, now, batch);
+                }));
+            }
+            let mut report = report::account(&api.accounting, &account);
+            if wanted.folders {
+                report.folders = report::folders(&account);
+            }
             let worst = report.buckets.iter().map(|bucket| bucket.standing).max().unwrap_or_default();
             if (shown(worst) || report.problem.is_some()) && sender.send(Line::Account(report)).await.is_err() {
                 return;

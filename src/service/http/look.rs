@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 use super::{Api, Failure, Given};
 use crate::quota::Level;
 use crate::service::admission::{INBOX, Message};
+use crate::service::exempt::kind_of;
 use crate::service::report::{self, AccountReport, DomainReport, Explanation};
 use crate::telemetry::metrics::Whose;
+use crate::wire::policy::Request;
 
 /// `ok`, or `degraded` with the reasons: a load balancer looks at the code (200, 503), people at the text.
 pub async fn health(State(api): State<Api>) -> Response {
@@ -61,17 +63,29 @@ pub struct Question {
     folder: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// Taken for the sake of exemptions; no rule looks at it otherwise.
-    #[serde(default)]
-    #[expect(dead_code, reason = "part of the request's form")]
+    /// Who sends, and from where: for exemptions and for the type by client.
     sender: Option<String>,
+    client: Option<String>,
+    login: Option<String>,
+    context: Option<String>,
 }
 
 pub async fn explain(State(api): State<Api>, Given(question): Given<Question>) -> Json<Explanation> {
     let folder = question.folder.as_deref().unwrap_or(INBOX);
     let folder = crate::quota::usage::canonical_folder(folder);
-    let message = Message { size: question.size, folder: &folder, kind: question.kind.as_deref() };
-    Json(report::explain(&api.admission, &api.accounting, &question.recipient, message))
+    let settings = api.admission.settings();
+    let request = Request {
+        recipient: &question.recipient,
+        size: question.size,
+        sender: question.sender.as_deref().unwrap_or_default(),
+        client_address: question.client.as_deref().unwrap_or_default(),
+        sasl_username: question.login.as_deref().unwrap_or_default(),
+        policy_context: question.context.as_deref().unwrap_or_default(),
+        ..Request::default()
+    };
+    let kind = question.kind.as_deref().or_else(|| kind_of(&settings.typed, &request));
+    let message = Message { size: question.size, folder: &folder, kind };
+    Json(report::explain(&api.admission, &api.accounting, &request, message))
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -7,9 +7,11 @@
 //! | `GET /v1/accounts/{address}` | | as `show --format json` |
 //! | `GET /v1/domains/{name}` | | a domain's report |
 //! | `PUT /v1/accounts/{address}/quota` | `{"quota", "messages"}` | what was written |
-//! | `POST /v1/explain` | `{"recipient", "size", "folder", "type", "sender"}` | as `explain --format json` |
+//! | `POST /v1/explain` | `{"recipient", "size", "folder", "type", "sender", "client", "login", "context"}` | as `explain --format json` |
 //! | `POST /v1/resync` | `{"all", "accounts", "domain", "limits_only"}` | lines of [`super::resync::News`] |
-//! | `GET /v1/check` | `user`, `domain`, `over`, `enforce` | one report a line |
+//! | `GET /v1/check` | `user`, `domain`, `over`, `enforce`, `notify`, `folders` | one report a line |
+//! | `POST /v1/enforce` | `{"domain"}` | a line for each domain whose status changes |
+//! | `POST /v1/notify` | `{"domain", "user", "rules", "extended"}` | a line for each bucket that a rule applies to |
 //! | `POST /v1/usage` | `{"account", "key", "cells": [...]}` | `{"outcome"}` |
 //! | `GET /metrics` | | Prometheus text |
 //!
@@ -18,6 +20,7 @@
 
 pub mod check;
 mod look;
+pub mod notify;
 pub mod resync;
 pub mod server;
 mod usage;
@@ -68,6 +71,8 @@ pub fn router(api: Api, token: Option<Arc<str>>) -> Router {
         .route("/v1/explain", post(look::explain))
         .route("/v1/resync", post(resync::resync))
         .route("/v1/check", get(check::check))
+        .route("/v1/enforce", post(notify::enforce))
+        .route("/v1/notify", post(notify::notify))
         .route("/v1/usage", post(usage::usage))
         .route("/metrics", get(look::metrics))
         .fallback(async || Failure::not_found("no such path; see the documentation of the HTTP API"))
@@ -165,12 +170,18 @@ impl Api {
 /// Sends values as they come, one JSON object a line.
 fn lines<T: Serialize + Send + 'static>(values: mpsc::Receiver<T>) -> Response {
     let lines = futures_util::stream::unfold(values, async |mut values| {
-        let value = values.recv().await?;
-        let line = serde_json::to_vec(&value).map(|mut line| {
-            line.push(b'\n');
-            line
+        // What is there already goes out in one piece: a hundred thousand lines are no hundred thousand writes.
+        let mut some = Vec::new();
+        if values.recv_many(&mut some, 256).await == 0 {
+            return None;
+        }
+        let mut piece = Vec::new();
+        let written = some.iter().try_for_each(|value| {
+            serde_json::to_writer(&mut piece, value)?;
+            piece.push(b'\n');
+            Ok::<_, serde_json::Error>(())
         });
-        Some((line, values))
+        Some((written.map(|()| piece), values))
     });
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }

@@ -188,7 +188,7 @@ impl Sync {
         settings: &Settings,
     ) -> (Arc<Limits>, Option<Roots>) {
         let defaults = domain.lock().defaults.clone().unwrap_or_else(|| settings.defaults.clone());
-        let limits = Limits::new(&specs.bytes, &specs.messages, &defaults, settings.zero);
+        let limits = Limits::new(&specs.bytes, &specs.messages, &defaults, settings.zero).only(settings.kinds);
         let rules: Vec<Rule> = specs.rules.iter().filter_map(|rule| Rule::parse(rule).ok()).collect();
         match Roots::new(&settings.roots, &rules) {
             Some(roots) => (self.limits.share(roots.limits(&limits)), Some(roots)),

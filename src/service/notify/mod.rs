@@ -1,0 +1,290 @@
+//! Notices by mail: to users whose mailboxes fill up, to the postmasters of their domains, and once a day
+//! to an admin.
+//!
+//! What has been told of whom, and what is still to be sent, lie on one shelf of the ledger and are written
+//! in the batch of the change that they follow from. So neither a crash nor an absent mail server loses a
+//! notice, and none is made twice. [`stage`] decides, [`queue`] stores and carries, [`words`] writes the
+//! letters, [`rules`] serves `imquotacheck -n`, [`digest`] the admin. Dynamic notices and those of a check
+//! share the one memory.
+
+pub mod digest;
+pub mod queue;
+pub mod rules;
+pub mod stage;
+pub mod words;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+
+use super::account::Seat;
+use super::domain::DomainState;
+use super::outbox::Subject;
+use super::settings::Settings;
+use super::timers::Timers;
+use crate::account::Status;
+use crate::ledger::{Batch, Ledger, LedgerError, Op, Shelf};
+use crate::quota::{Bucket, BucketName, Moment, Standing, Usage};
+use crate::wire::notice::{Address, Sender};
+
+pub use queue::Notice;
+use queue::Queued;
+use stage::{Stage, Told};
+use words::Words;
+
+/// The settings of notices.
+#[derive(Clone, Debug)]
+pub struct Notify {
+    /// Whether notices are made as things happen; a check may make them all the same.
+    pub dynamic: bool,
+    pub from: Sender,
+    /// The envelope's sender.
+    pub sender: Option<Address>,
+    /// Percent of the limit, rising, all below 100.
+    pub thresholds: Vec<u32>,
+    pub interval: Duration,
+    /// Who is told of a domain: a local part in the domain, or a whole address. `None`: nobody.
+    pub postmaster: Option<Box<str>>,
+    /// Whether the postmaster hears of accounts too.
+    pub copies: bool,
+    /// Who gets the digest.
+    pub admins: Vec<Address>,
+    pub words: Arc<Words>,
+}
+
+/// The largest message that is taken for a notice of our own.
+const LARGEST: u64 = 64 * 1024;
+/// How long after it was made a notice may still be on its way through the site's servers.
+const ON_THE_ROAD: Duration = Duration::from_secs(24 * 3600);
+
+impl Notify {
+    /// Whether a message could be one of our notices, by its sender and size. That one is expected
+    /// must be seen from [`Notices::is_expected`]: senders can be forged.
+    pub fn is_own(&self, sender: &str, size: u64) -> bool {
+        size <= LARGEST && self.sender.as_ref().is_some_and(|own| own.as_str().eq_ignore_ascii_case(sender))
+    }
+
+    fn postmaster_of(&self, domain: &str) -> Option<Box<str>> {
+        let postmaster = self.postmaster.as_deref()?;
+        Some(if postmaster.contains('@') { postmaster.into() } else { format!("{postmaster}@{domain}").into() })
+    }
+}
+
+type Memory = HashMap<Box<str>, Vec<Told>, foldhash::fast::FixedState>;
+
+/// What was told of whom, and what waits to be sent.
+#[derive(Default)]
+pub struct Notices {
+    accounts: RwLock<Memory>,
+    domains: RwLock<Memory>,
+    waiting: Mutex<BTreeMap<Box<[u8]>, Queued>>,
+    pub(super) wake: tokio::sync::Notify,
+}
+
+/// The first byte of a key says what the value is.
+const TOLD: u8 = b't';
+const QUEUED: u8 = b'q';
+
+/// What a notice says of a bucket.
+struct Look<'a> {
+    subject: &'a Subject,
+    domain: &'a str,
+    bucket: String,
+    used: Usage,
+    limit: crate::quota::Limit,
+    attribute: String,
+}
+
+impl Notices {
+    /// Reads what earlier runs of the daemon have left.
+    pub fn load(ledger: &dyn Ledger) -> Result<Notices, LedgerError> {
+        let notices = Notices::default();
+        ledger.shelf_all(Shelf::Notices, &mut |key, value| match key.split_first() {
+            Some((&TOLD, rest)) => {
+                if let (Some(subject), Some(told)) = (read_subject(rest), super::stored::read(&value)) {
+                    let (memory, name) = notices.memory(&subject);
+                    memory.write().insert(name.into(), told);
+                }
+            }
+            Some((&QUEUED, _)) => notices.enqueue(key.into(), value),
+            _ => {}
+        })?;
+        Ok(notices)
+    }
+
+    fn memory<'a>(&self, subject: &'a Subject) -> (&RwLock<Memory>, &'a str) {
+        match subject {
+            Subject::Account(address) => (&self.accounts, address),
+            Subject::Domain(name) => (&self.domains, name),
+        }
+    }
+
+    /// Whether a notice to this account waits, or may still be on its way.
+    pub fn is_expected(&self, account: &str, now: Moment) -> bool {
+        let told = |told: &Vec<Told>| told.iter().any(|told| now.since(told.at) < ON_THE_ROAD);
+        self.accounts.read().get(account).is_some_and(told)
+            || self.waiting.lock().values().any(|queued| queued.is_to(account))
+            || self.domains.read().get(crate::account::domain_of(account)).is_some_and(told)
+    }
+
+    /// Looks at an account whose sums and standings have just been brought up to date.
+    pub fn account(
+        &self,
+        address: &str,
+        seat: &Seat,
+        settings: &Settings,
+        now: Moment,
+        batch: &mut Batch,
+        timers: &Timers,
+    ) {
+        let delivered = |status| matches!(status, Status::Active | Status::OverQuota);
+        if settings.notify.dynamic && delivered(seat.inet_status) && delivered(seat.mail_status) {
+            self.account_now(address, seat, settings, now, batch, timers);
+        }
+    }
+
+    fn account_now(
+        &self,
+        address: &str,
+        seat: &Seat,
+        settings: &Settings,
+        now: Moment,
+        batch: &mut Batch,
+        timers: &Timers,
+    ) {
+        let buckets = seat.limits.buckets().iter().zip(&seat.sums).zip(&seat.standings);
+        let reached = |((bucket, used), standing): ((&Bucket, &Usage), &Standing)| {
+            stage::stage(bucket, *used, *standing, &settings.notify.thresholds, settings.policy.enforce)
+        };
+        let stages: smallvec::SmallVec<[Option<Stage>; 1]> = buckets.map(reached).collect();
+        // Nearly every account, nearly always: nothing reached and nothing told.
+        if stages.iter().all(Option::is_none) && !self.accounts.read().contains_key(address) {
+            return;
+        }
+        let subject = Subject::Account(address.into());
+        let looks = seat.limits.buckets().iter().zip(&seat.sums).zip(stages).map(|((bucket, used), stage)| {
+            let look = Look {
+                subject: &subject,
+                domain: &seat.domain.name,
+                bucket: bucket.name.to_string(),
+                used: *used,
+                limit: bucket.limit,
+                attribute: attribute_of(seat, settings),
+            };
+            (look, stage)
+        });
+        self.advance(&subject, looks, settings, now, batch, timers);
+    }
+
+    /// The same for a domain, of which its postmaster is told.
+    pub fn domain(
+        &self,
+        name: &str,
+        state: &DomainState,
+        settings: &Settings,
+        now: Moment,
+        batch: &mut Batch,
+        timers: &Timers,
+    ) {
+        let delivered = matches!(state.mail_status, Status::Active | Status::OverQuota);
+        if !settings.notify.dynamic || !delivered || settings.notify.postmaster.is_none() {
+            return;
+        }
+        let bucket = Bucket { name: BucketName::Default, limit: state.limit };
+        let (used, thresholds) = (state.held.usage(), &settings.notify.thresholds);
+        let stage = stage::stage(&bucket, used, state.standing, thresholds, settings.policy.enforce);
+        if stage.is_none() && !self.domains.read().contains_key(name) {
+            return;
+        }
+        let subject = Subject::Domain(name.into());
+        let look = Look {
+            subject: &subject,
+            domain: name,
+            bucket: bucket.name.to_string(),
+            used,
+            limit: bucket.limit,
+            attribute: String::new(),
+        };
+        self.advance(&subject, std::iter::once((look, stage)), settings, now, batch, timers);
+    }
+
+    fn advance<'a>(
+        &self,
+        subject: &'a Subject,
+        looks: impl Iterator<Item = (Look<'a>, Option<Stage>)>,
+        settings: &Settings,
+        now: Moment,
+        batch: &mut Batch,
+        timers: &Timers,
+    ) {
+        let notify = &settings.notify;
+        let (memory, name) = self.memory(subject);
+        let known = memory.read().get(name).cloned().unwrap_or_default();
+        let mut kept = Vec::new();
+        for (look, stage) in looks {
+            let before = known.iter().find(|told| *told.bucket == *look.bucket).map(|told| (told.stage, told.at));
+            let step = stage::next(before, stage, &notify.thresholds, notify.interval, now);
+            if let Some(again) = step.again {
+                timers.at(again, subject.clone());
+            }
+            if let Some(event) = step.tell {
+                queue::make(&look, event, notify, now, None, batch);
+            }
+            let keep = |(stage, at)| Told { bucket: look.bucket.as_str().into(), stage, at };
+            kept.extend(step.told.map(keep));
+        }
+        self.remember(subject, known, kept, batch);
+    }
+
+    /// Stores what is remembered of a subject from here on.
+    fn remember(&self, subject: &Subject, before: Vec<Told>, kept: Vec<Told>, batch: &mut Batch) {
+        if before == kept {
+            return;
+        }
+        let (memory, name) = self.memory(subject);
+        let key = told_key(subject);
+        match kept.is_empty() {
+            true => {
+                memory.write().remove(name);
+                batch.push(Op::Remove { shelf: Shelf::Notices, key });
+            }
+            false => {
+                batch.push(Op::Put { shelf: Shelf::Notices, key, value: super::stored::write(&kept) });
+                memory.write().insert(name.into(), kept);
+            }
+        }
+    }
+
+    /// Forgets what was told of a subject that is gone.
+    pub fn forget(&self, subject: &Subject, batch: &mut Batch) {
+        let (memory, name) = self.memory(subject);
+        let known = memory.read().get(name).cloned().unwrap_or_default();
+        self.remember(subject, known, Vec::new(), batch);
+    }
+}
+
+fn told_key(subject: &Subject) -> Box<[u8]> {
+    let (mark, name) = match subject {
+        Subject::Account(address) => (b'a', address),
+        Subject::Domain(name) => (b'd', name),
+    };
+    [&[TOLD, mark], name.as_bytes()].concat().into()
+}
+
+fn read_subject(key: &[u8]) -> Option<Subject> {
+    let (mark, name) = key.split_first()?;
+    let name = std::str::from_utf8(name).ok()?.into();
+    match mark {
+        b'a' => Some(Subject::Account(name)),
+        b'd' => Some(Subject::Domain(name)),
+        _ => None,
+    }
+}
+
+/// `mailQuota` as the directory has it, for templates that show it.
+fn attribute_of(seat: &Seat, settings: &Settings) -> String {
+    seat.specs.bytes.display(crate::quota::spec::Measure::Bytes(settings.units)).to_string()
+}
