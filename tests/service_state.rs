@@ -19,7 +19,7 @@ use mailquotad::service::measuring::Measuring;
 use mailquotad::service::policy::Answer;
 use mailquotad::service::report;
 use mailquotad::service::socket::Peer;
-use mailquotad::wire::policy::{Parser, Reply};
+use mailquotad::wire::policy::{Parser, Reply, Request};
 use proptest::prelude::*;
 use support::failing_ledger::FailingLedger;
 use support::site::{Site, account, domain};
@@ -38,6 +38,12 @@ fn wished(site: &Site) -> Vec<String> {
         .shelf_all(Shelf::Outbox, &mut |key, _| keys.push(String::from_utf8_lossy(key).into()))
         .unwrap();
     keys
+}
+
+fn verdict(site: &Site, recipient: &str, folder: &str, size: u64) -> String {
+    let request = Request { recipient, size, ..Request::default() };
+    let message = Message { size, folder, kind: None };
+    report::explain(&site.admission(), &site.accounting, &request, message).verdict
 }
 
 #[test]
@@ -164,8 +170,7 @@ async fn verdicts_go_on_when_the_ledger_cannot_write_and_a_measurement_heals() {
     broken.store(true, Ordering::SeqCst);
     let refused = site.accounting.change(&anna, delta(), Some(1)).await;
     assert!(refused.unwrap_err().to_string().contains("no space left"), "the change is not acknowledged");
-    let explained = report::explain(&site.admission(), &site.accounting, "anna@example.org", Message::of_size(50));
-    assert_eq!(explained.verdict, "defer", "memory knows of it all the same");
+    assert_eq!(verdict(&site, "anna@example.org", "INBOX", 50), "defer", "memory knows of it all the same");
     assert!(site.accounting.ledger.read("anna@example.org").unwrap().is_none(), "and the ledger does not");
 
     // The disk has room again. A measurement is based on what memory has, finds that the ledger never got
@@ -334,10 +339,6 @@ fn rules_and_further_roots_are_part_of_the_verdict() {
          [enforcement]\nallowance = \"none\"\ngrace_period = \"0s\"\n",
     );
     site.load([account(1, "anna@example.org", "100"), account(2, "ben@example.org", "1000")]);
-    let verdict = |site: &Site, address: &str, folder: &str, size| {
-        let message = Message { size, folder, kind: None };
-        report::explain(&site.admission(), &site.accounting, address, message).verdict
-    };
     site.holds("anna@example.org", 90, 1);
     assert_eq!(verdict(&site, "anna@example.org", "INBOX", 20), "defer");
     assert_eq!(verdict(&site, "anna@example.org", "Trash", 20), "pass", "Trash may have a KiB more");

@@ -82,7 +82,9 @@ pub fn mailer(config: &Config) -> Result<Arc<dyn Mailer>> {
     }
     let login = match &options.login {
         None => None,
-        Some((user, config::Password::Text(password))) => Some(Login { user: user.clone(), password: password.clone() }),
+        Some((user, config::Password::Text(password))) => {
+            Some(Login { user: user.clone(), password: password.clone() })
+        }
         Some((user, config::Password::File(file))) => {
             let text = std::fs::read_to_string(file);
             let text = text.with_context(|| format!("notify.password_file {}", file.display()))?;

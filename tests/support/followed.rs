@@ -7,21 +7,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mailquotad::account::{AccountEntry, Entry, Status};
+use mailquotad::config::Config;
 use mailquotad::directory::Directory;
 use mailquotad::directory::entry::{EntryReader, Preset};
 use mailquotad::directory::ldap::{Bind, LdapDirectory, LdapOptions, Password};
 use mailquotad::ledger::{Ledger, MemoryLedger, Shelf};
-use mailquotad::quota::bucket::Zero;
 use mailquotad::quota::spec::Measure;
-use mailquotad::quota::standing::Starts;
-use mailquotad::quota::verdict::{Allowance, Policy};
-use mailquotad::quota::{Grace, Spec, Units};
+use mailquotad::quota::{Spec, Units};
 use mailquotad::service::account::{Account, Links};
 use mailquotad::service::accounting::Accounting;
 use mailquotad::service::clock::SystemClock;
 use mailquotad::service::measuring::hints;
 use mailquotad::service::outbox;
-use mailquotad::service::settings::{Blocks, OnFailure, Settings, StatusMode, Texts};
+use mailquotad::service::settings::Settings;
 use mailquotad::service::status::DirectoryStatus;
 use mailquotad::service::sync::Sync;
 use mailquotad::telemetry::metrics::Metrics;
@@ -34,20 +32,10 @@ use super::slapd::{DAEMON, PASSWORD, SUFFIX, Slapd};
 
 /// Without a grace period, so that a full account is blocked at once.
 fn settings() -> Settings {
-    let grace = Grace { threshold: 90, period: Duration::ZERO, starts: Starts::AtLimit };
-    Settings {
-        policy: Policy { enforce: true, max_size: None, allowance: Allowance::None, grace, domain_grace: grace },
-        status: StatusMode::AfterGrace,
-        blocks: Blocks::DefaultBucket,
-        on_failure: OnFailure::Dunno,
-        units: Units::Binary,
-        zero: Zero::NoMail,
-        defaults: Arc::default(),
-        roots: Arc::default(),
-        delimiter: Box::new(['+']),
-        reservation: Duration::from_secs(600),
-        texts: Texts::default(),
-    }
+    let text = "[directory]\nkind = \"ldif\"\nfile = \"/nowhere\"\n\
+                [enforcement]\ngrace_period = \"0s\"\nallowance = \"none\"\n";
+    let config = Config::read("followed.toml", text, &Default::default()).unwrap_or_else(|error| panic!("{error}"));
+    config.settings().expect("no template file is named")
 }
 
 pub struct Followed {
