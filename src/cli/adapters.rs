@@ -62,7 +62,7 @@ pub fn ldap(options: &config::Directory, source: &config::Ldap) -> LdapOptions {
 
 /// The settings of the service, with the texts of notices read from their files.
 pub fn settings(config: &Config) -> Result<Settings> {
-    let mut words = config.notify.words()?;
+    let mut words = config.notify.words();
     for (language, file) in &config.notify.templates {
         let place = || format!("notify.templates.{language}: {}", file.display());
         let text = std::fs::read_to_string(file).with_context(place)?;
@@ -82,7 +82,9 @@ pub fn mailer(config: &Config) -> Result<Arc<dyn Mailer>> {
     }
     let login = match &options.login {
         None => None,
-        Some((user, config::Password::Text(password))) => Some(Login { user: user.clone(), password: password.clone() }),
+        Some((user, config::Password::Text(password))) => {
+            Some(Login { user: user.clone(), password: password.clone() })
+        }
         Some((user, config::Password::File(file))) => {
             let text = std::fs::read_to_string(file);
             let text = text.with_context(|| format!("notify.password_file {}", file.display()))?;

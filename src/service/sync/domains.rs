@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Sync, read};
 use crate::account::{DomainEntry, Single};
-use crate::quota::{Limits, Spec};
 use crate::quota::spec::Measure;
+use crate::quota::{Limits, Spec};
 use crate::service::account::Specs;
 use crate::service::domain::Domain;
 use crate::telemetry::events;
