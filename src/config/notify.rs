@@ -127,8 +127,7 @@ fn postmaster(text: &str) -> Result<Option<String>, String> {
 }
 
 fn one_line(text: &str) -> Result<Template, String> {
-    Template::one_line(text)
-        .map_err(|error| format!("{error}; accepted: \"Subject: ...$$text\", where $ is a new line"))
+    Template::one_line(text).map_err(|error| format!("{error} (each $ begins a new line)"))
 }
 
 fn read_templates(section: Section) -> BTreeMap<String, PathBuf> {
