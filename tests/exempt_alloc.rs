@@ -3,9 +3,9 @@
 mod support {
     pub mod counting;
     pub mod organisation;
+    pub mod site;
 }
 
-use mailquotad::config::{Config, Variables};
 use mailquotad::quota::{CellKey, Delta, Moment};
 use mailquotad::service::policy::Answer;
 use mailquotad::service::socket::Peer;
@@ -13,15 +13,14 @@ use mailquotad::wire::policy::{Reply, Request, State};
 use support::counting::allocations;
 use support::organisation::Organisation;
 
-const CONFIG: &str = "[directory]\nkind = \"ldif\"\nfile = \"/none.ldif\"\n[notify]\nenabled = true\nfrom = \"q@example.org\"\n\
+const CONFIG: &str = "[notify]\nenabled = true\nfrom = \"q@example.org\"\n\
     [exempt]\nclients = [\"192.0.2.0/24\", \"2001:db8::/32\"]\npolicy_contexts = [\"pbx\"]\nlogins = [\"tel\"]\n\
     senders = [\"@pbx.example\", \"fax@example.net\"]\n[quota.types]\nvoice = [\"audio/*\"]\n\
     [[quota.client]]\ntype = \"voice\"\nclients = [\"198.51.100.0/24\"]\n";
 
 #[test]
 fn no_verdict_allocates() {
-    let settings = Config::read("test", CONFIG, &Variables::new()).unwrap().settings().unwrap();
-    let organisation = Organisation::new(settings, Moment(1_000_000));
+    let organisation = Organisation::new(CONFIG, Moment(1_000_000));
     organisation.account("full@example.org", "100;#voice%10");
     organisation.account("free@example.org", "100M");
     let fill = vec![(CellKey::new("INBOX", None), Delta { bytes: 200, messages: 1 })];

@@ -11,7 +11,7 @@ use mailquotad::config::{Config, Variables};
 use mailquotad::service::settings::Texts;
 
 /// Linked already, and still being written by others.
-const ANNOUNCED: [&str; 2] = ["docs/openldap.md", "docs/oracle-migration.md"];
+const ANNOUNCED: [&str; 1] = ["docs/openldap.md"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -3,18 +3,17 @@
 
 mod support {
     pub mod organisation;
+    pub mod site;
 }
 
 use std::sync::Arc;
 
-use mailquotad::config::{Config, Variables};
 use mailquotad::directory::Directory;
 use mailquotad::directory::entry::{EntryReader, Preset};
 use mailquotad::directory::ldif::{LdifDirectory, LdifOptions};
 use mailquotad::quota::{CellKey, Delta, Moment};
 use mailquotad::service::outbox;
 use mailquotad::service::report;
-use mailquotad::service::settings::Settings;
 use mailquotad::wire::policy::{Request, State};
 use support::organisation::Organisation;
 
@@ -22,11 +21,6 @@ const M: i64 = 1 << 20;
 const HOUR: u64 = 3_600_000;
 const ANNA: &str = "anna@example.org";
 const VECTOR: &str = "20M;#text%10M;#voice%10M;Archive%100M";
-
-fn settings(more: &str) -> Settings {
-    let text = format!("[directory]\nkind = \"ldif\"\nfile = \"/none.ldif\"\n{more}");
-    Config::read("test", &text, &Variables::new()).unwrap_or_else(|error| panic!("{error}")).settings().unwrap()
-}
 
 fn put(organisation: &Organisation, folder: &str, kind: Option<&str>, bytes: i64, messages: i64) {
     organisation.change(ANNA, vec![(CellKey::new(folder, kind), Delta { bytes, messages })]);
@@ -45,7 +39,7 @@ fn named(rows: &[(&str, u64, u64)]) -> Vec<(String, u64, u64)> {
 
 #[test]
 fn a_message_is_counted_once_and_its_type_beats_its_folder() {
-    let organisation = Organisation::new(settings(""), Moment(HOUR));
+    let organisation = Organisation::new("", Moment(HOUR));
     organisation.account(ANNA, VECTOR);
     put(&organisation, "INBOX", None, 3 * M, 3);
     put(&organisation, "Archive/2024", None, 50 * M, 10);
@@ -64,7 +58,7 @@ fn switched_off_kinds_of_buckets_count_in_the_rest() {
         ("folder_quotas = false", vec![("default", 53, 13), ("#text", 2, 2), ("#voice", 8, 8)]),
         ("type_quotas = false\nfolder_quotas = false", vec![("default", 63, 23)]),
     ] {
-        let organisation = Organisation::new(settings(&format!("[quota]\n{keys}\n")), Moment(HOUR));
+        let organisation = Organisation::new(&format!("[quota]\n{keys}\n"), Moment(HOUR));
         organisation.account(ANNA, VECTOR);
         put(&organisation, "INBOX", None, 3 * M, 3);
         put(&organisation, "Archive/2024", None, 50 * M, 10);
@@ -79,7 +73,7 @@ const CLIENTS: &str = "[exempt]\nclients = [\"192.0.2.0/24\"]\nsenders = [\"@pbx
 
 #[test]
 fn exempt_clients_pass_and_are_counted_all_the_same() {
-    let organisation = Organisation::new(settings(CLIENTS), Moment(HOUR));
+    let organisation = Organisation::new(CLIENTS, Moment(HOUR));
     organisation.account(ANNA, "1M");
     put(&organisation, "INBOX", None, 2 * M, 1);
     let request = Request { state: State::Rcpt, recipient: ANNA, size: 1000, instance: "i", ..Request::default() };
@@ -96,7 +90,7 @@ fn exempt_clients_pass_and_are_counted_all_the_same() {
 
 #[test]
 fn a_voicemail_gateway_is_judged_by_the_bucket_of_its_type() {
-    let organisation = Organisation::new(settings(CLIENTS), Moment(HOUR));
+    let organisation = Organisation::new(CLIENTS, Moment(HOUR));
     organisation.account(ANNA, "10M;#voice%1M");
     put(&organisation, "INBOX", Some("voice"), M, 4);
     let request = Request { state: State::Rcpt, recipient: ANNA, size: 1000, ..Request::default() };
@@ -107,7 +101,7 @@ fn a_voicemail_gateway_is_judged_by_the_bucket_of_its_type() {
 #[test]
 fn our_own_notices_pass_where_one_is_expected_and_nowhere_else() {
     let notify = "[notify]\nenabled = true\nfrom = \"quota@example.org\"\n";
-    let organisation = Organisation::new(settings(notify), Moment(HOUR));
+    let organisation = Organisation::new(notify, Moment(HOUR));
     organisation.account(ANNA, "1M");
     let ours =
         Request { state: State::Rcpt, recipient: ANNA, size: 1000, sender: "Quota@Example.org", ..Request::default() };
@@ -119,7 +113,7 @@ fn our_own_notices_pass_where_one_is_expected_and_nowhere_else() {
     assert_eq!(organisation.answer(&Request { sender: "x@example.org", ..ours }), "452 4.2.2");
     // A forged sender gets nothing into a mailbox that no notice is on its way to: this one was full before
     // anybody was told of anything.
-    let quiet = Organisation::new(settings("[notify]\nfrom = \"quota@example.org\"\n"), Moment(HOUR));
+    let quiet = Organisation::new("[notify]\nfrom = \"quota@example.org\"\n", Moment(HOUR));
     quiet.account(ANNA, "1M");
     put(&quiet, "INBOX", None, 2 * M, 1);
     assert_eq!(quiet.answer(&ours), "452 4.2.2");
@@ -130,12 +124,12 @@ async fn a_user_over_quota_for_the_whole_grace_period_is_deferred_then_refused_t
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("organisation.ldif");
     let ldif = format!(
-        "version: 1\n\ndn: uid={ANNA}\nobjectClass: inetMailUser\nmail: {ANNA}\nmailUserStatus: active\nmailQuota: 1M\n"
+        "version: 1\n\ndn: mail={ANNA},o=site\nobjectClass: inetMailUser\nmail: {ANNA}\nmailUserStatus: active\nmailQuota: 1M\n"
     );
     std::fs::write(&file, &ldif).unwrap();
     let directory: Arc<dyn Directory> =
         Arc::new(LdifDirectory::new(LdifOptions::new(&file, EntryReader::new(Preset::Sun))));
-    let organisation = Organisation::new(settings("[enforcement]\ngrace_period = \"120h\"\n"), Moment(HOUR));
+    let organisation = Organisation::new("[enforcement]\ngrace_period = \"120h\"\n", Moment(HOUR));
     organisation.account(ANNA, "1M");
     let status = async || {
         outbox::work_once(&organisation.accounting, &directory).await;

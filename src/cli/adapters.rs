@@ -62,7 +62,7 @@ pub fn ldap(options: &config::Directory, source: &config::Ldap) -> LdapOptions {
 
 /// The settings of the service, with the texts of notices read from their files.
 pub fn settings(config: &Config) -> Result<Settings> {
-    let mut words = config.notify.words()?;
+    let mut words = config.notify.words();
     for (language, file) in &config.notify.templates {
         let place = || format!("notify.templates.{language}: {}", file.display());
         let text = std::fs::read_to_string(file).with_context(place)?;

@@ -157,7 +157,9 @@ async fn report(client: &Client, args: &ImquotaCheck) -> Result<()> {
                 accounts.entry(report.domain.clone()).or_default().push(report);
             }
             Line::Domain(report) => drop(domains.insert(report.domain.clone(), report)),
-            Line::Lost { directory_lost, .. } => eprintln!("imquotacheck: the directory is away: {directory_lost}"),
+            Line::Lost { directory_lost, .. } => {
+                eprintln!("imquotacheck: the directory is away, and all of this is as it was: {directory_lost}");
+            }
             Line::Account(_) | Line::Bad { .. } => {}
         }
     }

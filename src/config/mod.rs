@@ -31,7 +31,7 @@ use std::sync::Arc;
 use crate::quota::verdict;
 use crate::service;
 use crate::service::exempt::Callers;
-use crate::service::notify::words::{LanguageError, Words};
+use crate::service::notify::words::Words;
 use crate::service::settings::Settings;
 use crate::telemetry::log::LogOptions;
 
@@ -152,8 +152,8 @@ impl Config {
     }
 
     /// The same, with the texts of notices that need no file.
-    pub fn settings(&self) -> Result<Settings, LanguageError> {
-        Ok(self.settings_with(self.notify.words()?))
+    pub fn settings(&self) -> Settings {
+        self.settings_with(self.notify.words())
     }
 
     fn check(root: Section) -> Config {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::mailer::Tls;
-use crate::service::notify::words::{Language, LanguageError, Words};
+use crate::service::notify::words::{Language, Words};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::notice::{Address, Sender, Template};
 
@@ -51,12 +51,12 @@ pub struct Notify {
 
 impl Notify {
     /// The texts that need no file.
-    pub fn words(&self) -> Result<Words, LanguageError> {
-        let mut words = Words { attribute: self.language_attribute.as_str().into(), ..Words::english()? };
+    pub fn words(&self) -> Words {
+        let mut words = Words { attribute: self.language_attribute.as_str().into(), ..Words::english() };
         if let Some(template) = &self.template {
-            words.default = Language::of_template(template.clone())?;
+            words.default = Language::of_template(template.clone());
         }
-        Ok(words)
+        words
     }
 }
 
@@ -127,8 +127,7 @@ fn postmaster(text: &str) -> Result<Option<String>, String> {
 }
 
 fn one_line(text: &str) -> Result<Template, String> {
-    Template::one_line(text)
-        .map_err(|error| format!("{error}; accepted: \"Subject: ...$$text\", where $ is a new line"))
+    Template::one_line(text).map_err(|error| format!("{error} (each $ begins a new line)"))
 }
 
 fn read_templates(section: Section) -> BTreeMap<String, PathBuf> {

@@ -1,75 +1,45 @@
-//! The service without sockets: the real accounting and admission over the memory ledger, fed with directory entries,
-//! with a clock that stands where it is put.
-
+//! A site in memory ([`super::site`]) that is filled, asked and let wait, step by step.
 #![allow(dead_code, reason = "each test uses its part of it")]
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use mailquotad::account::{AccountEntry, DomainEntry, Entry, EntryId, Status};
+use mailquotad::account::Entry;
 use mailquotad::directory::Change;
-use mailquotad::ledger::{Ledger, MemoryLedger};
 use mailquotad::quota::{CellKey, Delta, Moment};
 use mailquotad::service::accounting::Accounting;
 use mailquotad::service::admission::Admission;
-use mailquotad::service::clock::SetClock;
-use mailquotad::service::measuring;
 use mailquotad::service::policy::Answer;
-use mailquotad::service::settings::Settings;
 use mailquotad::service::socket::Peer;
-use mailquotad::service::status::DirectoryStatus;
-use mailquotad::service::sync::Sync;
-use mailquotad::telemetry::metrics::Metrics;
 use mailquotad::wire::policy::{Reply, Request, State};
 use parking_lot::Mutex;
 
+use super::site::{self, Site};
+
 pub struct Organisation {
     pub accounting: Arc<Accounting>,
-    pub admission: Admission,
-    pub clock: Arc<SetClock>,
-    sync: Mutex<Sync>,
+    pub admission: Arc<Admission>,
+    site: Mutex<Site>,
     now: Mutex<Moment>,
 }
 
 impl Organisation {
-    pub fn new(settings: Settings, now: Moment) -> Organisation {
-        Organisation::on(Arc::new(MemoryLedger::default()), settings, now)
+    /// `settings` is TOML, as for [`Site::new`].
+    pub fn new(settings: &str, now: Moment) -> Organisation {
+        let mut site = Site::new(settings);
+        site.clock.set(now);
+        site.load([]);
+        let (accounting, admission) = (site.accounting.clone(), site.admission());
+        Organisation { accounting, admission, site: Mutex::new(site), now: Mutex::new(now) }
     }
 
-    pub fn on(ledger: Arc<dyn Ledger>, settings: Settings, now: Moment) -> Organisation {
-        let clock = Arc::new(SetClock::default());
-        clock.set(now);
-        let (metrics, settings) = (Arc::new(Metrics::default()), Arc::new(ArcSwap::from_pointee(settings)));
-        let accounting = Arc::new(Accounting::new(ledger, settings, clock.clone(), metrics.clone()));
-        let (hints, _) = measuring::hints();
-        let mut sync = Sync::new(accounting.clone(), Arc::new(DirectoryStatus::default()), hints.clone());
-        sync.apply(Change::Begin);
-        sync.apply(Change::Complete);
-        let admission = Admission::new(accounting.clone(), hints, metrics);
-        Organisation { accounting, admission, clock, sync: Mutex::new(sync), now: Mutex::new(now) }
+    /// An account with that `mailQuota`; its DN is `mail=ADDRESS,o=site`.
+    pub fn account(&self, address: &str, quota: &str) {
+        let entry = site::account(u128::try_from(self.accounting.book.accounts()).unwrap() + 1, address, quota);
+        self.entry(entry);
     }
 
     pub fn entry(&self, entry: Entry) {
-        self.sync.lock().apply(Change::Entry(entry));
-    }
-
-    /// An account with that `mailQuota`.
-    pub fn account(&self, address: &str, quota: &str) {
-        self.entry(account(address, quota, Status::Active));
-    }
-
-    pub fn domain(&self, name: &str, quota: &str) {
-        self.entry(Entry::Domain(DomainEntry {
-            id: id(name),
-            dn: format!("dc={name}").into(),
-            name: name.into(),
-            inet_status: Status::Active,
-            mail_status: Status::Active,
-            quota: Ok(Some(quota.into())),
-            messages: Ok(None),
-            user_quota: Ok(None),
-            user_messages: Ok(None),
-        }));
+        self.site.lock().sync.apply(Change::Entry(entry));
     }
 
     pub fn change(&self, address: &str, deltas: Vec<(CellKey, Delta)>) {
@@ -85,7 +55,7 @@ impl Organisation {
     pub fn pass(&self, millis: u64) {
         let mut now = self.now.lock();
         now.0 += millis;
-        self.clock.set(*now);
+        self.site.lock().clock.set(*now);
         self.accounting.settle_accounts();
         self.accounting.settle_domains();
     }
@@ -120,26 +90,4 @@ impl Organisation {
         let action = text.trim().strip_prefix("action=").unwrap();
         action.split(' ').take(2).collect::<Vec<_>>().join(" ")
     }
-}
-
-pub fn id(name: &str) -> EntryId {
-    let spread =
-        |hash: u128, byte: u8| (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
-    EntryId(name.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, spread))
-}
-
-pub fn account(address: &str, quota: &str, status: Status) -> Entry {
-    Entry::Account(AccountEntry {
-        id: id(address),
-        dn: format!("uid={address}").into(),
-        address: address.into(),
-        alternates: Vec::new(),
-        forwards: Vec::new(),
-        inet_status: Status::Active,
-        mail_status: status,
-        quota: Ok(Some(quota.into())),
-        messages: Ok(None),
-        rules: Vec::new(),
-        attributes: Default::default(),
-    })
 }

@@ -86,11 +86,11 @@ fn body(accounting: &Accounting, trouble: &[String]) -> (String, String) {
     // A String takes whatever is written to it.
     let _ = writeln!(text, "{} of {} accounts need attention.", accounts.count, accounting.book.accounts());
     text.push_str(&accounts.text("mailquotad check --over"));
-    let _ = write!(text, "\n{} domains are over their quota.\n", domains.count);
+    let _ = writeln!(text, "\n{} domains are over their quota.", domains.count);
     text.push_str(&domains.text("mailquotad check --over"));
-    let _ = write!(text, "\n{waiting} notices are waiting to be sent.\n");
+    let _ = writeln!(text, "\n{waiting} notices are waiting to be sent.");
     for line in trouble {
-        let _ = write!(text, "\nTrouble: {line}\n");
+        let _ = writeln!(text, "\nTrouble: {line}");
     }
     (text, summary)
 }
@@ -100,10 +100,10 @@ fn line_of_account(report: &report::AccountReport) -> String {
     for bucket in report.buckets.iter().filter(|bucket| bucket.standing >= Level::Over) {
         let since = bucket.since.as_deref().unwrap_or("-");
         let (name, level) = (&bucket.name, bucket.standing.as_str());
-        let _ = write!(text, "  {}  {name}  {level}  since {since}  {} bytes\n", report.account, bucket.used.bytes);
+        let _ = writeln!(text, "  {}  {name}  {level}  since {since}  {} bytes", report.account, bucket.used.bytes);
     }
     if let Some(problem) = &report.problem {
-        let _ = write!(text, "  {}  {problem}\n", report.account);
+        let _ = writeln!(text, "  {}  {problem}", report.account);
     }
     text
 }

@@ -203,8 +203,8 @@ impl Carrier {
     fn next_try(&self) -> Instant {
         let now = Instant::now();
         let waiting = self.accounting.notices.waiting.lock();
-        let of = |key: &Box<[u8]>| self.retries.get(key).map_or(now, |(until, _)| *until);
-        let earliest = waiting.keys().map(of).min().unwrap_or(now + LONGEST_PAUSE);
+        let of = |key: &[u8]| self.retries.get(key).map_or(now, |(until, _)| *until);
+        let earliest = waiting.keys().map(|key| of(key)).min().unwrap_or(now + LONGEST_PAUSE);
         self.away.map_or(earliest, |(until, _)| until.max(earliest))
     }
 
@@ -215,8 +215,8 @@ impl Carrier {
         }
         let due: Vec<Box<[u8]>> = {
             let waiting = self.accounting.notices.waiting.lock();
-            let is_due = |key: &&Box<[u8]>| self.retries.get(*key).is_none_or(|(until, _)| *until <= now);
-            waiting.keys().filter(is_due).cloned().collect()
+            let is_due = |key: &[u8]| self.retries.get(key).is_none_or(|(until, _)| *until <= now);
+            waiting.keys().filter(|key| is_due(key)).cloned().collect()
         };
         self.accounting.metrics.notices.set(i64::try_from(self.accounting.notices.waiting.lock().len()).unwrap_or(0));
         if due.is_empty() {
