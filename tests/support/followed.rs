@@ -1,8 +1,6 @@
 //! The directory side of the service, in this process: an adapter, what takes its changes, and the outbox.
 #![allow(dead_code, reason = "each test uses another part")]
 
-#![allow(dead_code, reason = "each user takes its own part")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

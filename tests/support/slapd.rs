@@ -1,8 +1,6 @@
 //! A real slapd in a folder of its own: mdb, syncprov, our schema and the access rules that we ship.
 #![allow(dead_code, reason = "each test uses another part")]
 
-#![allow(dead_code, reason = "each user takes its own part")]
-
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
