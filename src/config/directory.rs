@@ -157,7 +157,7 @@ fn read_ldap(section: &Section) -> Ldap {
             words::one_of(&[("syncrepl", Follow::Syncrepl), ("poll", Follow::Poll)]),
         ),
         compare_interval: section.text("compare_interval", "1h", words::delay),
-        writes_per_second: u32::try_from(section.number("writes_per_second", 500, 1..=1_000_000)).unwrap_or(u32::MAX),
+        writes_per_second: section.number("writes_per_second", 500, 1..=1_000_000),
     }
 }
 

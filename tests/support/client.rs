@@ -1,5 +1,7 @@
 //! A second client of a slapd: the admin, fast.
 
+#![allow(dead_code, reason = "each user takes its own part")]
+
 use std::collections::HashSet;
 use std::sync::Arc;
 

@@ -92,10 +92,13 @@ async fn look(options: &LdapOptions, connection: &Connection, seen: &mut Seen) -
     }
     match seen.example.clone() {
         Some(example) => rights(options, connection, &example, seen).await,
-        None => Ok(seen.wrong(
-            "no account was found, so the rights to write could not be tried",
-            "check directory.base, directory.user_filter, and the rights in ldif/access.ldif",
-        )),
+        None => {
+            seen.wrong(
+                "no account was found, so the rights to write could not be tried",
+                "check directory.base, directory.user_filter, and the rights in ldif/access.ldif",
+            );
+            Ok(())
+        }
     }
 }
 
