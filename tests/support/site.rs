@@ -39,7 +39,7 @@ impl Site {
         let config = Config::read("site.toml", &text, &Default::default()).unwrap_or_else(|error| panic!("{error}"));
         let clock = Arc::new(SetClock::default());
         let metrics = Arc::new(Metrics::default());
-        let settings = Arc::new(ArcSwap::from_pointee(config.settings().expect("no template file is named")));
+        let settings = Arc::new(ArcSwap::from_pointee(config.settings()));
         let accounting = Arc::new(Accounting::new(ledger, settings, clock.clone(), metrics.clone()));
         let (hints, hinted) = hints();
         let directory = Arc::new(DirectoryStatus::default());
