@@ -35,7 +35,7 @@ fn settings() -> Settings {
     let text = "[directory]\nkind = \"ldif\"\nfile = \"/nowhere\"\n\
                 [enforcement]\ngrace_period = \"0s\"\nallowance = \"none\"\n";
     let config = Config::read("followed.toml", text, &Default::default()).unwrap_or_else(|error| panic!("{error}"));
-    config.settings().expect("no template file is named")
+    config.settings()
 }
 
 pub struct Followed {
