@@ -184,5 +184,10 @@ fn fifty_kills_lose_no_notice_and_repeat_none_under_another_name() {
         let distinct: BTreeSet<&str> = sent.iter().copied().collect();
         assert_eq!(sent.len(), distinct.len(), "{sent:?}");
     }
-    println!("{ROUNDS} kills: {ROUNDS} notices arrived, {repeated} of them again with the same Message-ID");
+    let noted = daemon.log().matches("event=notice-sent").count();
+    println!(
+        "{ROUNDS} kills: {ROUNDS} notices arrived, {repeated} of them again with the same Message-ID; the daemon saw \
+         {noted} taken over, {} of them for the second time",
+        noted.saturating_sub(ROUNDS)
+    );
 }
