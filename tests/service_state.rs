@@ -73,6 +73,21 @@ fn a_standing_moves_with_the_clock_and_leaves_a_wish_behind() {
 }
 
 #[test]
+fn mail_comes_in_again_before_the_directory_has_been_told() {
+    let mut site = Site::new("[enforcement]\ngrace_period = \"0s\"\n");
+    let mut entry = account(1, "anna@example.org", "10");
+    if let mailquotad::account::Entry::Account(entry) = &mut entry {
+        entry.mail_status = Status::OverQuota;
+    }
+    site.load([entry]);
+    assert_eq!(wished(&site), ["aanna@example.org"], "overquota has no reason");
+    assert_eq!(verdict(&site, "anna@example.org", "INBOX", 1), "pass");
+    site.holds("anna@example.org", 20, 1);
+    assert!(wished(&site).is_empty(), "now it has one again");
+    assert_eq!(verdict(&site, "anna@example.org", "INBOX", 1), "reject");
+}
+
+#[test]
 fn an_admins_status_is_never_wished_away() {
     let mut site = Site::new("[enforcement]\ngrace_period = \"0s\"\n");
     for (number, status) in

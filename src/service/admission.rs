@@ -18,7 +18,7 @@ use super::roots::Fillings;
 use super::settings::{OnFailure, Settings};
 use super::socket::Peer;
 use super::transactions::Transactions;
-use crate::account::Statuses;
+use crate::account::{Status, Statuses};
 use crate::quota::verdict::{Filling, Recipient, Trace, Untold, decide};
 use crate::quota::{Action, Moment, Reason, Verdict};
 use crate::telemetry::events;
@@ -79,9 +79,9 @@ impl Admission {
         let domain = seat.domain.lock();
         let statuses = Statuses {
             inet_domain: domain.inet_status,
-            mail_domain: domain.mail_status,
+            mail_domain: in_force(domain.mail_status, domain.wished),
             inet_user: seat.inet_status,
-            mail_user: seat.mail_status,
+            mail_user: in_force(seat.mail_status, seat.wished),
         };
         let over_domain = domain.entry.is_some().then(|| domain.filling());
         drop(domain);
@@ -184,6 +184,15 @@ impl Admission {
             }
         }
         verdict
+    }
+}
+
+/// What a status comes to while it is about to be written. `overquota` that is to be taken back has lost its
+/// reason: mail comes in again at once, also while the directory cannot be written to.
+fn in_force(status: Status, wished: Option<Status>) -> Status {
+    match (status, wished) {
+        (Status::OverQuota, Some(Status::Active)) => Status::Active,
+        _ => status,
     }
 }
 
