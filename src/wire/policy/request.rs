@@ -113,23 +113,24 @@ enum Attribute {
 const ATTRIBUTES: usize = Attribute::ServerPort as usize + 1;
 
 impl Attribute {
+    /// By length first, so that hardly ever more than one comparison is made.
     fn read(name: &[u8]) -> Option<Attribute> {
-        Some(match name {
-            b"request" => Attribute::Request,
-            b"protocol_state" => Attribute::State,
-            b"sender" => Attribute::Sender,
-            b"recipient" => Attribute::Recipient,
-            b"recipient_count" => Attribute::RecipientCount,
-            b"size" => Attribute::Size,
-            b"instance" => Attribute::Instance,
-            b"queue_id" => Attribute::QueueId,
-            b"client_address" => Attribute::ClientAddress,
-            b"client_name" => Attribute::ClientName,
-            b"helo_name" => Attribute::HeloName,
-            b"sasl_username" => Attribute::SaslUsername,
-            b"policy_context" => Attribute::PolicyContext,
-            b"server_address" => Attribute::ServerAddress,
-            b"server_port" => Attribute::ServerPort,
+        Some(match name.len() {
+            4 if name == b"size" => Attribute::Size,
+            6 if name == b"sender" => Attribute::Sender,
+            7 if name == b"request" => Attribute::Request,
+            8 if name == b"instance" => Attribute::Instance,
+            8 if name == b"queue_id" => Attribute::QueueId,
+            9 if name == b"recipient" => Attribute::Recipient,
+            9 if name == b"helo_name" => Attribute::HeloName,
+            11 if name == b"client_name" => Attribute::ClientName,
+            11 if name == b"server_port" => Attribute::ServerPort,
+            13 if name == b"sasl_username" => Attribute::SaslUsername,
+            14 if name == b"protocol_state" => Attribute::State,
+            14 if name == b"client_address" => Attribute::ClientAddress,
+            14 if name == b"server_address" => Attribute::ServerAddress,
+            14 if name == b"policy_context" => Attribute::PolicyContext,
+            15 if name == b"recipient_count" => Attribute::RecipientCount,
             _ => return None,
         })
     }
@@ -142,6 +143,8 @@ pub struct Parser {
     line: usize,
     /// Up to where that line has been searched for its end.
     searched: usize,
+    /// Where its first `=` is.
+    equals: Option<usize>,
     /// Begin and end of every value seen; (0, 0) is none, for a value always has its name before it.
     values: [(u32, u32); ATTRIBUTES],
 }
@@ -153,18 +156,22 @@ impl Parser {
     /// request would begin.
     pub fn parse<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Request<'a>, usize)>, Invalid> {
         let within = &bytes[..bytes.len().min(REQUEST_LIMIT)];
-        while let Some(more) = within.get(self.searched..).and_then(|rest| rest.iter().position(|b| *b == b'\n')) {
-            let end = self.searched + more;
-            let (begin, next) = (self.line, end + 1);
+        for at in Marks::new(within, self.searched) {
+            if within[at] == b'=' {
+                self.equals.get_or_insert(at);
+                continue;
+            }
+            let (begin, next) = (self.line, at + 1);
+            let equals = self.equals.take();
             (self.line, self.searched) = (next, next);
-            let line = &within[begin..end];
+            let line = &within[begin..at];
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.is_empty() {
-                let request = self.request(within)?;
+                let request = self.request(&within[..next])?;
                 *self = Parser::default();
                 return Ok(Some((request, next)));
             }
-            self.attribute(begin, line)?;
+            self.attribute(begin, line, equals)?;
         }
         self.searched = within.len();
         // One byte of grace for a CR whose LF has not come yet.
@@ -177,16 +184,16 @@ impl Parser {
         }
     }
 
-    fn attribute(&mut self, begin: usize, line: &[u8]) -> Result<(), Invalid> {
+    fn attribute(&mut self, begin: usize, line: &[u8], equals: Option<usize>) -> Result<(), Invalid> {
         if line.len() > LINE_LIMIT {
             return Err(Invalid::LongLine);
         }
-        let equals = line.iter().position(|b| *b == b'=').ok_or(Invalid::NoEquals)?;
-        if let Some(name) = Attribute::read(&line[..equals]) {
+        let equals = equals.ok_or(Invalid::NoEquals)?;
+        if let Some(name) = Attribute::read(&line[..equals - begin]) {
             let value = &mut self.values[name as usize];
             if *value == (0, 0) {
                 // Both are at most REQUEST_LIMIT.
-                *value = ((begin + equals + 1) as u32, (begin + line.len()) as u32);
+                *value = ((equals + 1) as u32, (begin + line.len()) as u32);
             }
         }
         Ok(())
@@ -197,7 +204,15 @@ impl Parser {
             let (begin, end) = self.values[name as usize];
             &bytes[begin as usize..end as usize]
         };
-        let text = |name: Attribute| str::from_utf8(raw(name)).unwrap_or(NOT_UTF8);
+        // Checked as a whole, which is several times faster than value by value.
+        let whole = str::from_utf8(bytes);
+        let text = |name: Attribute| match whole {
+            Ok(whole) => {
+                let (begin, end) = self.values[name as usize];
+                whole.get(begin as usize..end as usize).unwrap_or(NOT_UTF8)
+            }
+            Err(_) => str::from_utf8(raw(name)).unwrap_or(NOT_UTF8),
+        };
         if raw(Attribute::Request) != b"smtpd_access_policy" {
             return Err(Invalid::NotPolicy);
         }
@@ -226,4 +241,72 @@ fn number(digits: &[u8]) -> Option<u64> {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
         Some(number.saturating_mul(10).saturating_add(digit))
     })
+}
+
+/// The places of all `=` and line feeds from a place on. Finding them is most of the work of a request, hence
+/// eight bytes at a time: byte by byte takes more than twice as long.
+struct Marks<'a> {
+    bytes: &'a [u8],
+    /// Where the eight bytes begin that have been looked at, and the top bit of each mark among them.
+    word: usize,
+    found: u64,
+    next: usize,
+}
+
+impl<'a> Marks<'a> {
+    fn new(bytes: &'a [u8], from: usize) -> Marks<'a> {
+        Marks { bytes, word: from, found: 0, next: from }
+    }
+
+    fn among(word: [u8; 8]) -> u64 {
+        const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+        let word = u64::from_le_bytes(word);
+        let equal = |byte: u8| {
+            let difference = word ^ u64::from_ne_bytes([byte; 8]);
+            // The top bit of every byte that is zero; no carry leaves its byte.
+            !(((difference & LOW) + LOW) | difference | LOW)
+        };
+        equal(b'\n') | equal(b'=')
+    }
+}
+
+impl Iterator for Marks<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        while self.found == 0 {
+            let rest = self.bytes.get(self.next..)?;
+            let word = match rest.first_chunk() {
+                Some(word) => *word,
+                None if rest.is_empty() => return None,
+                None => {
+                    let mut word = [0; 8];
+                    word[..rest.len()].copy_from_slice(rest);
+                    word
+                }
+            };
+            self.word = self.next;
+            self.next = (self.next + 8).min(self.bytes.len());
+            self.found = Marks::among(word);
+        }
+        let at = self.word + self.found.trailing_zeros() as usize / 8;
+        self.found &= self.found - 1;
+        Some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_marks_are_those_found_byte_by_byte(
+            bytes in proptest::collection::vec(prop_oneof![Just(b'='), Just(b'\n'), any::<u8>()], 0..40), from in 0usize..50,
+        ) {
+            let expected: Vec<usize> = (from..bytes.len()).filter(|at| b"=\n".contains(&bytes[*at])).collect();
+            prop_assert_eq!(Marks::new(&bytes, from).collect::<Vec<_>>(), expected);
+        }
+    }
 }
