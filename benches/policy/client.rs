@@ -20,11 +20,14 @@ const WARM_UP: Duration = Duration::from_millis(100);
 const BEFORE: &str = "request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\n\
     client_address=192.0.2.7\nclient_name=mx.example.net\nclient_port=51234\nreverse_client_name=mx.example.net\n\
     server_address=192.0.2.1\nserver_port=25\nhelo_name=mx.example.net\nsender=carol@example.net\nrecipient=user";
-const AFTER: &str = "@example.org\nrecipient_count=0\nqueue_id=\ninstance=14c7.6b01ef80.27765.0\nsize=12345\n\
+const BETWEEN: &str = "@example.org\nrecipient_count=0\nqueue_id=\ninstance=14c7.";
+const AFTER: &str = ".27765.0\nsize=12345\n\
     etrn_domain=\nstress=\nsasl_method=\nsasl_username=\nsasl_sender=\nccert_subject=\nccert_issuer=\n\
     ccert_fingerprint=\nccert_pubkey_fingerprint=\nencryption_protocol=TLSv1.3\n\
     encryption_cipher=TLS_AES_256_GCM_SHA384\nencryption_keysize=256\npolicy_context=\n\n";
+/// Of the account, and of the instance, which is another for each message: a server may remember those.
 const DIGITS: usize = 7;
+const INSTANCE_DIGITS: usize = 9;
 
 /// Runs the clients against `at` and waits for their figures.
 pub fn run(at: &Endpoint, connections: usize, length: Duration, accounts: u32) -> anyhow::Result<Round> {
@@ -71,7 +74,12 @@ fn ask(at: &Endpoint, start: &Barrier, length: Duration, accounts: u32, number: 
     start.wait();
     let stream = connected?;
     let mut stream = &stream;
-    let mut request = format!("{BEFORE}{}{AFTER}", "0".repeat(DIGITS)).into_bytes();
+    let mut request =
+        format!("{BEFORE}{}{BETWEEN}{}{AFTER}", "0".repeat(DIGITS), "0".repeat(INSTANCE_DIGITS)).into_bytes();
+    let account_at = BEFORE.len();
+    let instance_at = account_at + DIGITS + BETWEEN.len();
+    // Far enough apart for any run.
+    let mut instance = number * 10_000_000;
     let mut latencies = Vec::with_capacity(1 << 18);
     let mut reply = [0; 1024];
     // Xorshift: which recipient is next must cost nothing.
@@ -83,11 +91,9 @@ fn ask(at: &Endpoint, start: &Barrier, length: Duration, accounts: u32, number: 
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        let mut account = random % u64::from(accounts);
-        for digit in request[BEFORE.len()..BEFORE.len() + DIGITS].iter_mut().rev() {
-            *digit = b'0' + (account % 10) as u8;
-            account /= 10;
-        }
+        instance += 1;
+        write_digits(&mut request[account_at..account_at + DIGITS], random % u64::from(accounts));
+        write_digits(&mut request[instance_at..instance_at + INSTANCE_DIGITS], instance);
         stream.write_all(&request)?;
         let mut filled = 0;
         while !reply[..filled].ends_with(b"\n\n") {
@@ -103,4 +109,11 @@ fn ask(at: &Endpoint, start: &Barrier, length: Duration, accounts: u32, number: 
         asked = answered;
     }
     Ok(latencies)
+}
+
+fn write_digits(place: &mut [u8], mut number: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
 }
