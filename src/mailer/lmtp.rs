@@ -69,7 +69,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, hello: &str, mai
         return Err(MailError::Refused(format!("{}: the server does not take such addresses", mail.to)));
     }
     let utf8 = if utf8 { " SMTPUTF8" } else { "" };
-    dialog.ask(&format!("MAIL FROM:<{from}>{utf8}")).await?.expect()?;
+    // A sender that is refused is refused for all mail, until an admin has mended it.
+    dialog.ask(&format!("MAIL FROM:<{from}>{utf8}")).await?.expect_server()?;
     let ignore = if offers("IGNOREQUOTA") { " IGNOREQUOTA" } else { "" };
     dialog.ask(&format!("RCPT TO:<{}>{ignore}", mail.to)).await?.expect()?;
     dialog.ask("DATA").await?.expect_code(3)?;

@@ -1,14 +1,16 @@
 //! Notices by SMTP submission, with TLS and a login where the server wants them.
+//!
+//! The dialog is led here, command by command, because lettre's transport does not say which of them was
+//! refused: a code of class 5 means "drop this notice" only where it is about the recipient or the message.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lettre::address::Envelope;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, Tls as LettreTls, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+use lettre::transport::smtp::{Error, commands};
 
 use super::{Mail, MailError, Mailer};
 use crate::wire::notice::Address;
@@ -47,43 +49,72 @@ pub struct SmtpOptions {
     pub login: Option<Login>,
     /// How this machine introduces itself.
     pub hello: String,
-    /// For each step of the dialog.
+    /// For the whole dialog.
     pub timeout: Duration,
 }
 
 pub struct SmtpMailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    options: SmtpOptions,
+    parameters: TlsParameters,
+    hello: ClientId,
 }
 
 impl SmtpMailer {
     /// Opens no connection yet. Fails for a certificate that cannot be read.
     pub fn new(options: &SmtpOptions) -> Result<SmtpMailer, MailError> {
-        let unusable = |why: String| MailError::Refused(why);
-        let parameters = || {
-            let mut parameters = TlsParameters::builder(options.host.clone());
-            if let Some(file) = &options.ca_file {
-                let shown = file.display();
-                let pem = std::fs::read(file).map_err(|error| unusable(format!("{shown}: {error}")))?;
-                let authority = Certificate::from_pem(&pem).map_err(|error| unusable(format!("{shown}: {error}")))?;
-                parameters = parameters.add_root_certificate(authority);
-            }
-            parameters.build().map_err(|error| unusable(error.to_string()))
-        };
-        let tls = match options.tls {
-            Tls::Never => LettreTls::None,
-            Tls::Offered => LettreTls::Opportunistic(parameters()?),
-            Tls::Required => LettreTls::Required(parameters()?),
-            Tls::FromTheStart => LettreTls::Wrapper(parameters()?),
-        };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&options.host)
-            .port(options.port)
-            .timeout(Some(options.timeout))
-            .hello_name(ClientId::Domain(options.hello.clone()))
-            .tls(tls);
-        if let Some(login) = &options.login {
-            builder = builder.credentials(Credentials::new(login.user.clone(), login.password.clone()));
+        let mut parameters = TlsParameters::builder(options.host.clone());
+        if let Some(file) = &options.ca_file {
+            let unusable = |why: String| MailError::Refused(format!("{}: {why}", file.display()));
+            let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+            let authority = Certificate::from_pem(&pem).map_err(|error| unusable(error.to_string()))?;
+            parameters = parameters.add_root_certificate(authority);
         }
-        Ok(SmtpMailer { transport: builder.build() })
+        let parameters = parameters.build().map_err(|error| MailError::Refused(error.to_string()))?;
+        let hello = ClientId::Domain(options.hello.clone());
+        Ok(SmtpMailer { options: options.clone(), parameters, hello })
+    }
+
+    /// A connection that is ready for mail. Whatever goes wrong up to here is wrong for all mail, and an admin
+    /// can mend it: a refused login must not cost a notice.
+    async fn open(&self) -> Result<AsyncSmtpConnection, Error> {
+        let SmtpOptions { host, port, tls, login, timeout, .. } = &self.options;
+        let encrypted = (*tls == Tls::FromTheStart).then(|| self.parameters.clone());
+        let server = (host.as_str(), *port);
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(server, Some(*timeout), &self.hello, encrypted, None).await?;
+        if *tls == Tls::Required || *tls == Tls::Offered && connection.can_starttls() {
+            connection.starttls(self.parameters.clone(), &self.hello).await?;
+        }
+        if let Some(login) = login {
+            let credentials = Credentials::new(login.user.clone(), login.password.clone());
+            connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await?;
+        }
+        Ok(connection)
+    }
+
+    async fn deliver(&self, mail: &Mail) -> Result<(), MailError> {
+        let from = mail.from.as_ref().map(address).transpose()?;
+        let to = address(&mail.to)?;
+        let away = |error: Error| MailError::Away(told(&error));
+        let mut connection = self.open().await.map_err(away)?;
+        let sent = async {
+            let mut parameters = Vec::new();
+            if !(mail.to.as_str().is_ascii() && mail.from.as_ref().is_none_or(|from| from.as_str().is_ascii())) {
+                if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+                    return Err(MailError::Refused(format!("{}: the server does not take such addresses", mail.to)));
+                }
+                parameters.push(MailParameter::SmtpUtfEight);
+            }
+            connection.command(commands::Mail::new(from, parameters)).await.map_err(away)?;
+            connection.command(commands::Rcpt::new(to, Vec::new())).await.map_err(about_this_mail)?;
+            connection.command(commands::Data).await.map_err(about_this_mail)?;
+            connection.message(&mail.text).await.map_err(about_this_mail).map(drop)
+        };
+        let sent = sent.await;
+        if sent.is_err() {
+            connection.abort().await;
+        }
+        sent
     }
 }
 
@@ -91,27 +122,28 @@ fn address(address: &Address) -> Result<lettre::Address, MailError> {
     address.as_str().parse().map_err(|error| MailError::Refused(format!("{address}: {error}")))
 }
 
+/// What a reply to the recipient or to the message means. 421 is about the server as a whole (RFC 5321
+/// section 3.8), and so is what is no reply at all.
+fn about_this_mail(error: Error) -> MailError {
+    let why = told(&error);
+    match error.status().map(u16::from) {
+        Some(421) | None => MailError::Away(why),
+        Some(code) if code >= 500 => MailError::Refused(why),
+        Some(_) => MailError::Deferred(why),
+    }
+}
+
 #[async_trait]
 impl Mailer for SmtpMailer {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
-        let from = mail.from.as_ref().map(address).transpose()?;
-        let envelope = Envelope::new(from, vec![address(&mail.to)?]);
-        let envelope = envelope.map_err(|error| MailError::Refused(error.to_string()))?;
-        let sent = self.transport.send_raw(&envelope, &mail.text).await;
-        sent.map(drop).map_err(|error| {
-            let why = told(&error);
-            // 421 is about the server as a whole (RFC 5321 section 3.8).
-            match error.status().map(u16::from) {
-                Some(421) | None => MailError::Away(why),
-                Some(code) if code >= 500 => MailError::Refused(why),
-                Some(_) => MailError::Deferred(why),
-            }
-        })
+        let SmtpOptions { host, port, timeout, .. } = &self.options;
+        let late = || MailError::Away(format!("{host}:{port} was not done in {timeout:?}"));
+        tokio::time::timeout(*timeout, self.deliver(mail)).await.unwrap_or_else(|_| Err(late()))
     }
 }
 
 /// The error with what it comes from: lettre keeps the server's words in the source.
-fn told(error: &lettre::transport::smtp::Error) -> String {
+fn told(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
