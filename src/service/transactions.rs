@@ -18,6 +18,10 @@ use super::account::Account;
 const HALF: usize = 4096;
 const SHARDS: usize = 32;
 
+/// Accounts remembered of one message, as many as Postfix takes recipients (`smtpd_recipient_limit`). One with
+/// more is never refused at its end for the sake of those.
+const MOST: usize = 1000;
+
 /// Who was let pass so far.
 #[derive(Default)]
 pub struct Transaction {
@@ -74,6 +78,10 @@ impl Transactions {
         transaction.addresses += 1;
         transaction.others |= others;
         for account in accounts {
+            if transaction.accounts.len() >= MOST {
+                transaction.others = true;
+                break;
+            }
             if !transaction.accounts.iter().any(|known| Arc::ptr_eq(known, account)) {
                 transaction.accounts.push(account.clone());
             }
