@@ -20,7 +20,7 @@ pub async fn check(client: &Client, args: &Check) -> Result<Exit> {
     let mut answer = client.get_lines(&format!("/v1/check?{}", query.join("&"))).await?;
     let mut paper = Paper::new(args.format)?;
     let mut exit = Exit::Fine;
-    while let Some(line) = answer.line::<Line>().await? {
+    while let Some(line) = answer.line_as(Line::read).await? {
         if worth_attention(&line) {
             exit = Exit::Findings;
         }

@@ -52,7 +52,7 @@ impl Client {
             Client::Daemon(socket) => call(socket, request.body(Full::new(body))?).await?,
             Client::Here(router) => router.clone().oneshot(request.body(Body::from(body))?).await?,
         };
-        Answer { body: response, rest: Vec::new() }.checked().await
+        Answer { body: response, rest: Vec::new(), begin: 0 }.checked().await
     }
 }
 
@@ -74,6 +74,8 @@ async fn call(socket: &Path, request: Request<Full<Bytes>>) -> Result<Response<B
 pub struct Answer {
     body: Response<Body>,
     rest: Vec<u8>,
+    /// Where in `rest` the next line begins.
+    begin: usize,
 }
 
 impl Answer {
@@ -112,16 +114,25 @@ impl Answer {
 
     /// The next line of a long answer; `None` at its end.
     pub async fn line<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
+        self.line_as(|line| serde_json::from_slice(line)).await
+    }
+
+    /// The same, read by `read`.
+    pub async fn line_as<T>(&mut self, read: impl Fn(&[u8]) -> serde_json::Result<T>) -> Result<Option<T>> {
         let end = loop {
-            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                break end;
+            if let Some(length) = self.rest[self.begin..].iter().position(|byte| *byte == b'\n') {
+                break self.begin + length;
             }
+            // Lines come many at a time: what has been read is dropped once for all of them.
+            self.rest.drain(..self.begin);
+            self.begin = 0;
             if !self.fill().await? {
                 return Ok(None);
             }
         };
-        let line: Vec<u8> = self.rest.drain(..=end).collect();
-        Ok(Some(serde_json::from_slice(&line).context("mailquotad's answer makes no sense; are both of one release?")?))
+        let line = &self.rest[self.begin..end];
+        self.begin = end + 1;
+        read(line).map(Some).context("mailquotad's answer makes no sense; are both of one release?")
     }
 }
 

@@ -151,7 +151,7 @@ async fn report(client: &Client, args: &ImquotaCheck) -> Result<()> {
     let mut answer = client.get_lines(&format!("/v1/check?{}", query.join("&"))).await?;
     let mut accounts: BTreeMap<String, Vec<AccountReport>> = BTreeMap::new();
     let mut domains: BTreeMap<String, DomainReport> = BTreeMap::new();
-    while let Some(line) = answer.line::<Line>().await? {
+    while let Some(line) = answer.line_as(Line::read).await? {
         match line {
             Line::Account(report) if fullest(&report) >= u64::from(least.unwrap_or(0)) => {
                 accounts.entry(report.domain.clone()).or_default().push(report);

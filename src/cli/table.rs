@@ -1,5 +1,7 @@
 //! Reports for people: aligned columns for a terminal.
 
+use std::io::{BufWriter, Write};
+
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
@@ -38,9 +40,9 @@ pub fn new(head: &[&str], numbers: &[usize]) -> Table {
 
 /// Without the blanks that pad the last column.
 pub fn print(table: &Table) {
-    for line in table.lines() {
-        println!("{}", line.trim_end());
-    }
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    // `| head` has seen enough.
+    let _ = table.lines().try_for_each(|line| writeln!(out, "{}", line.trim_end())).and_then(|()| out.flush());
 }
 
 pub fn account_rows(report: &AccountReport) -> Vec<[String; 6]> {

@@ -43,6 +43,17 @@ pub enum Line {
     },
 }
 
+impl Line {
+    /// Reads a line. Nearly all of them are accounts, which are known by their first field: trying one form
+    /// after the other, as the derived reader does, takes three times as long.
+    pub fn read(line: &[u8]) -> serde_json::Result<Line> {
+        match line.starts_with(b"{\"account\":") {
+            true => serde_json::from_slice(line).map(Line::Account),
+            false => serde_json::from_slice(line),
+        }
+    }
+}
+
 pub async fn check(State(api): State<Api>, wanted: Result<Query<Wanted>, QueryRejection>) -> Result<Response, Failure> {
     let Query(wanted) = wanted.map_err(|rejected| Failure::bad(rejected.body_text()))?;
     let accounts = match &wanted.user {
