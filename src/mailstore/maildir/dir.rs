@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -55,8 +55,9 @@ pub fn open(root: BorrowedFd, path: &CStr) -> Result<Option<(OwnedFd, DirState)>
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = match openat(root, path, flags, Mode::empty()) {
         Ok(dir) => dir,
-        // A link that leads nowhere may lead to a file system that is not mounted: that is not "none".
-        Err(Errno::NOENT) if statat(root, path, AtFlags::SYMLINK_NOFOLLOW).is_err() => return Ok(None),
+        // A link that leads nowhere may lead to a file system that is not mounted: that is not "none". What is no
+        // link came into being a moment after we looked.
+        Err(Errno::NOENT) if !is_link(root, path) => return Ok(None),
         Err(error) => return Err(error),
     };
     // The clock that the kernel stamps files with. It must be read before the directory is looked at.
@@ -64,4 +65,8 @@ pub fn open(root: BorrowedFd, path: &CStr) -> Result<Option<(OwnedFd, DirState)>
     let stamp = Stamp::of(&fstat(&dir)?);
     let settled = stamp.changed < (tick.tv_sec, tick.tv_nsec);
     Ok(Some((dir, DirState { stamp: Some(stamp), settled })))
+}
+fn is_link(root: BorrowedFd, path: &CStr) -> bool {
+    let there = statat(root, path, AtFlags::SYMLINK_NOFOLLOW);
+    there.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
