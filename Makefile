@@ -51,5 +51,6 @@ install: build
 	install -D -m 644 packaging/systemd/mailquotad.sysusers $(SYSTEMD)/sysusers.d/mailquotad.conf
 	install -D -m 644 packaging/systemd/mailquotad.tmpfiles $(SYSTEMD)/tmpfiles.d/mailquotad.conf
 	install -D -m 644 config/mailquotad.toml $(SHARE)/doc/mailquotad/mailquotad.toml
+	for mta in postfix exim sendmail; do install -D -m 644 -t $(SHARE)/doc/mailquotad/$$mta packaging/$$mta/*; done
 	test -e $(DESTDIR)$(SYSCONFDIR)/mailquotad/mailquotad.toml || \
 		install -D -m 640 config/mailquotad.toml $(DESTDIR)$(SYSCONFDIR)/mailquotad/mailquotad.toml

@@ -26,6 +26,7 @@ fn quoted(document: &str, start: &str) -> BTreeSet<String> {
 fn every_metric_is_documented_and_every_documented_one_exists() {
     let metrics = Metrics::default();
     metrics.verdict(Verdict { action: Action::Pass, reason: Reason::Room });
+    metrics.lookup("status", "found");
     metrics.scan(Scan::Complete);
     metrics.status_write(StatusWrite::Done);
     metrics.job("resync");

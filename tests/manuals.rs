@@ -210,3 +210,27 @@ fn every_test_that_is_named_exists() {
     }
     assert!(rows.len() > 15 && seen >= rows.len(), "{seen} tests for {} rows", rows.len());
 }
+
+/// What an admin copies from a page is what `tests/mta` loads into the real program.
+#[test]
+fn blocks_for_mtas_are_the_files_that_the_tests_load() {
+    // A page may indent a block.
+    let plain = |text: &str| text.lines().map(|line| line.trim_start().to_owned() + "\n").collect::<String>();
+    let pages: Vec<String> = documents().iter().map(|(_, text)| plain(text)).collect();
+    let mut seen = 0;
+    for folder in ["postfix", "exim", "sendmail"] {
+        for file in fs::read_dir(root().join("packaging").join(folder)).unwrap() {
+            let path = file.unwrap().path();
+            let text = plain(&fs::read_to_string(&path).unwrap());
+            assert!(pages.iter().any(|page| page.contains(&text)), "no page shows {} as it is", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 8, "{seen}");
+    // Nor does any page have a version of its own.
+    let policy = plain(&text("packaging/postfix/policy.cf"));
+    let (service, restrictions) = policy.split_once('\n').unwrap();
+    for page in pages.iter().filter(|page| page.contains("mailquotad = check_policy_service")) {
+        assert!(page.contains(service) && page.contains(restrictions), "{service} and so on in: {page}");
+    }
+}

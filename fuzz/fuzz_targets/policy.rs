@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mailquotad::service::policy::{Answer, Conversation};
+use mailquotad::service::conversation::Conversation;
+use mailquotad::service::policy::{Answer, PolicyProtocol};
 use mailquotad::service::socket::Peer;
 use mailquotad::wire::policy::{Code, Invalid, Reply, Request};
 
@@ -19,7 +20,7 @@ impl Answer for Parrot {
 }
 
 fn replies(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<Invalid>) {
-    let mut conversation = Conversation::default();
+    let mut conversation = Conversation::new(PolicyProtocol::new(&Parrot, &Peer::Unix(None)));
     let mut rest = bytes;
     while !rest.is_empty() {
         let space = conversation.space();
@@ -29,7 +30,7 @@ fn replies(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<Invalid>) {
         rest = &rest[count..];
         conversation.received(count);
         loop {
-            match conversation.answer(&Parrot, &Peer::Unix(None)) {
+            match conversation.answer() {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(invalid) => return (conversation.output().to_vec(), Some(invalid)),

@@ -13,6 +13,7 @@ use super::house::House;
 use crate::config::{Config, SocketAccess};
 use crate::service::http::{self, Api, server};
 use crate::service::listener::{self, Limits};
+use crate::service::lookup::{LookupSession, Lookups};
 use crate::service::paced::Pace;
 use crate::service::policy::PolicySession;
 use crate::service::socket::{Access, Bound};
@@ -40,6 +41,7 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     events::started(env!("CARGO_PKG_VERSION"), &file.display());
     // Sockets first: what cannot listen must not touch the ledger.
     let policy = bind(&config.policy.listen, &config.policy.access)?;
+    let lookup = bind(&config.lookup.listen, &config.lookup.access)?;
     let socket = Endpoint::Unix(config.http.socket.clone());
     let private = bind(std::slice::from_ref(&socket), &config.http.access)?;
     let public = bind(&config.http.listen, &config.http.access)?;
@@ -56,12 +58,13 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     let session = PolicySession { answer: house.api.admission.clone(), pace, metrics };
     let connections = u32::try_from(config.policy.max_connections).unwrap_or(u32::MAX);
     let limits = Limits { connections, drain: DRAIN };
-    for (service, sockets) in [("policy", &policy), ("api", &private), ("api", &public)] {
+    for (service, sockets) in [("policy", &policy), ("lookup", &lookup), ("api", &private), ("api", &public)] {
         sockets.iter().for_each(|socket| events::listening(service, socket.endpoint()));
     }
     let threads = listener::Threads::new("policy", session);
     let mut services = tokio::task::JoinSet::new();
     services.spawn(listener::run(policy, limits, threads, answering.clone()));
+    services.spawn(listener::run(lookup, lookup_limits(&config), lookups(&config, &house.api), answering.clone()));
     let limits = Limits { connections: API_CONNECTIONS, drain: DRAIN };
     let open = server::host(http::router(house.api.clone(), None));
     services.spawn(listener::run(private, limits, open, answering.clone()));
@@ -96,6 +99,16 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     }
     events::stopped();
     Ok(())
+}
+
+fn lookup_limits(config: &Config) -> Limits {
+    Limits { connections: u32::try_from(config.lookup.max_connections).unwrap_or(u32::MAX), drain: DRAIN }
+}
+
+fn lookups(config: &Config, api: &Api) -> listener::Threads<LookupSession> {
+    let pace = Pace { idle: config.lookup.idle_timeout, request: config.lookup.request_timeout };
+    let (lookups, metrics) = (Lookups::new(api.admission.clone()), api.metrics.clone());
+    listener::Threads::new("lookup", LookupSession { lookups, pace, metrics })
 }
 
 fn bind(endpoints: &[Endpoint], access: &SocketAccess) -> Result<Vec<Bound>> {

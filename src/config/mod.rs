@@ -20,7 +20,7 @@ use std::path::Path;
 pub use directory::{Bind, Directory, DirectorySource, Follow, Ldap, Password};
 pub use house::{Http, Jobs};
 pub use notify::{Notify, Transport, TransportKind};
-pub use policy::{Policy, SocketAccess};
+pub use policy::{Lookup, Policy, SocketAccess};
 pub use problem::{ConfigError, Problem};
 pub use quota::{Enforcement, Quota};
 pub use sheet::Variables;
@@ -45,6 +45,7 @@ pub struct Config {
     pub quota: Quota,
     pub enforcement: Enforcement,
     pub policy: Policy,
+    pub lookup: Lookup,
     pub exempt: Callers,
     pub notify: Notify,
     pub http: Http,
@@ -172,6 +173,7 @@ impl Config {
             mailstore,
             enforcement: quota::read_enforcement(root.section("enforcement"), quota.units),
             policy: policy::read(root.section("policy")),
+            lookup: policy::read_lookup(root.section("lookup")),
             http: house::read_http(root.section("http")),
             jobs: house::read_jobs(root.section("jobs")),
             log: house::read_log(root.section("log")),

@@ -1,4 +1,4 @@
-//! `[policy]`: the Postfix policy server and what it says.
+//! `[policy]`: the Postfix policy server and what it says. `[lookup]`: the socketmap server.
 
 use std::time::Duration;
 
@@ -48,6 +48,28 @@ pub(super) fn read(section: Section) -> Policy {
     };
     section.finish();
     policy
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// None by default: most sites ask the policy server.
+    pub listen: Vec<Endpoint>,
+    pub access: SocketAccess,
+    pub max_connections: usize,
+    pub idle_timeout: Duration,
+    pub request_timeout: Duration,
+}
+
+pub(super) fn read_lookup(section: Section) -> Lookup {
+    let lookup = Lookup {
+        listen: section.list("listen", &[], words::parsed),
+        access: SocketAccess::read(&section),
+        max_connections: section.number("max_connections", 1000, 1..=65_535) as usize,
+        idle_timeout: section.text("idle_timeout", "10m", words::delay),
+        request_timeout: section.text("request_timeout", "30s", words::delay),
+    };
+    section.finish();
+    lookup
 }
 
 fn read_texts(section: Section) -> Texts {

@@ -10,6 +10,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::account::{Account, Seat};
 use super::accounting::Accounting;
+use super::domain::Domain;
 use super::exempt::kind_of;
 use super::expansion::{Expansion, expand};
 use super::measuring::Hints;
@@ -20,7 +21,7 @@ use super::socket::Peer;
 use super::transactions::Transactions;
 use crate::account::{Status, Statuses};
 use crate::quota::verdict::{Filling, Recipient, Trace, Untold, decide};
-use crate::quota::{Action, Moment, Reason, Verdict};
+use crate::quota::{Action, Moment, Reason, Standing, Verdict};
 use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::policy::{Reply, Request, State};
@@ -57,6 +58,10 @@ impl Admission {
 
     pub fn settings(&self) -> Arc<Settings> {
         self.accounting.settings.load_full()
+    }
+
+    pub fn accounting(&self) -> &Accounting {
+        &self.accounting
     }
 
     /// The verdict on a message for one account.
@@ -108,18 +113,50 @@ impl Admission {
         if !accounts.is_empty() && self.is_exempt(request, accounts, settings, now) {
             return decide(request.size, &Recipient::Exempt, &settings.policy, now, &mut Untold);
         }
-        let message = Message::of(request, settings);
+        self.judge_found(accounts, others, Message::of(request, settings), settings, now)
+    }
+
+    /// The same for a message of which nobody says who sends it, so that nobody is exempt.
+    pub fn judge_found(
+        &self,
+        accounts: &[Arc<Account>],
+        others: bool,
+        message: Message<'_>,
+        settings: &Settings,
+        now: Moment,
+    ) -> Verdict {
         let verdicts = accounts.iter().map(|account| self.judge(account, message, settings, now, &mut Untold));
         let best = verdicts.min_by_key(|verdict| verdict.action);
         match best {
             Some(verdict) if !others || verdict.reason == Reason::LargerThanSite => verdict,
             Some(_) => Verdict { action: Action::Pass, reason: Reason::Room },
-            None => decide(request.size, &Recipient::Unknown, &settings.policy, now, &mut Untold),
+            None => decide(message.size, &Recipient::Unknown, &settings.policy, now, &mut Untold),
+        }
+    }
+
+    /// The verdict on a domain, whoever of its accounts is meant.
+    pub fn judge_domain(&self, domain: &Domain, size: u64, settings: &Settings, now: Moment) -> Verdict {
+        let state = domain.lock();
+        let statuses = Statuses {
+            inet_domain: state.inet_status,
+            mail_domain: in_force(state.mail_status, state.wished),
+            ..Statuses::default()
+        };
+        let over = state.entry.is_some().then(|| state.filling());
+        drop(state);
+        let recipient = Recipient::Account { statuses, standing: Standing::UNDER, domain: over, roots: &[] };
+        decide(size, &recipient, &settings.policy, now, &mut Untold)
+    }
+
+    /// Says that mail for these accounts is probably on its way, so that they are measured soon.
+    pub fn announce(&self, accounts: &[Arc<Account>]) {
+        for account in accounts {
+            self.hints.soon(account, &mut account.lock());
         }
     }
 
     /// Who is refused may have deleted mail since: nobody tells us of that, so we look.
-    fn look_again(&self, verdict: Verdict, accounts: &[Arc<Account>], now: Moment) {
+    pub fn look_again(&self, verdict: Verdict, accounts: &[Arc<Account>], now: Moment) {
         if !matches!(verdict.reason, Reason::Over | Reason::NoRoom | Reason::DomainOver) {
             return;
         }

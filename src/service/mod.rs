@@ -3,16 +3,17 @@
 //! - [`book`], [`account`], [`domain`]: the state in memory.
 //! - [`accounting`]: the one place where usage, limits and standings change.
 //! - [`sync`]: directory changes into the state; [`outbox`]: statuses into the directory.
-//! - [`admission`]: the one place that asks the model for a verdict, behind [`policy`] and [`http`].
+//! - [`admission`]: the one place that asks the model for a verdict, behind [`policy`], [`lookup`] and [`http`].
 //! - [`exempt`]: whom no quota stops; [`notify`]: what users and admins are told by mail.
 //! - [`measuring`], [`resync`]: what mailboxes hold. [`enforce`], [`jobs`]: what time does.
-//! - [`listener`]: the one accept loop.
+//! - [`listener`]: the one accept loop; [`conversation`]: sessions of requests and replies.
 
 pub mod account;
 pub mod accounting;
 pub mod admission;
 pub mod book;
 pub mod clock;
+pub mod conversation;
 pub mod domain;
 pub mod enforce;
 pub mod exempt;
@@ -20,6 +21,7 @@ pub mod expansion;
 pub mod http;
 pub mod jobs;
 pub mod listener;
+pub mod lookup;
 pub mod measuring;
 pub mod notify;
 pub mod outbox;

@@ -59,6 +59,11 @@ pub fn passed(recipient: &str, sender: &str, size: u64, verdict: Verdict) {
     debug!(event = "passed", recipient, sender, size, action = verdict.action.as_str(), reason = word(verdict.reason));
 }
 
+/// An MTA looked something up.
+pub fn looked_up(map: &str, key: &str, answer: &dyn Display) {
+    debug!(event = "looked-up", map, key, %answer);
+}
+
 /// A client sent what is not the protocol, or sent it too slowly, and was disconnected.
 pub fn garbage(service: &str, client: &dyn Display, why: &dyn Display) {
     warn!(event = "garbage", service, %client, %why);

@@ -26,6 +26,9 @@ pub struct Metrics {
     pub policy_requests: Counter,
     pub policy_connections: Gauge,
     pub policy_garbage: Counter,
+    lookups: Counters<2>,
+    pub lookup_connections: Gauge,
+    pub lookup_garbage: Counter,
     pub accounts: Gauge,
     pub domains: Gauge,
     pub bad_values: Gauge,
@@ -102,6 +105,13 @@ impl Default for Metrics {
                 "policy_garbage",
                 "Connections of the policy protocol closed because of what was sent, or because it came too slowly",
             ),
+            lookups: declare(r, "lookups", "Lookups answered, by map and result"),
+            lookup_connections: declare(r, "lookup_connections", "Connections of the lookup server that are open"),
+            lookup_garbage: declare(
+                r,
+                "lookup_garbage",
+                "Connections of the lookup server closed because of what was sent, or because it came too slowly",
+            ),
             accounts: declare(r, "accounts", "Accounts loaded from the directory"),
             domains: declare(r, "domains", "Domains loaded from the directory"),
             bad_values: declare(
@@ -147,6 +157,10 @@ impl Metrics {
     /// Counts a verdict. On the hot path: after the first of its kind, one atomic addition.
     pub fn verdict(&self, verdict: Verdict) {
         self.verdicts.count(verdict);
+    }
+
+    pub fn lookup(&self, map: &'static str, result: &'static str) {
+        self.lookups.get_or_create(&[("map", map), ("result", result)]).inc();
     }
 
     pub fn scan(&self, scan: Scan) {

@@ -51,6 +51,16 @@ impl Postfix {
 
     /// The same on a port that somebody else knows already; in a folder that has been used, it goes on with the queue.
     pub fn start_on(port: u16, root: &Path, mail: &Path, users: &[&str], policy: &str) -> Postfix {
+        let restrictions = format!(
+            "smtpd_recipient_restrictions = reject_unauth_destination, reject_unlisted_recipient, check_policy_service {policy}\n\
+             smtpd_end_of_data_restrictions = check_policy_service {policy}\n\
+             smtpd_policy_service_default_action = 451 4.3.5 no answer from the policy server\n"
+        );
+        Postfix::start_with(port, root, mail, users, &restrictions)
+    }
+
+    /// The same with other lines of main.cf in the place of those that ask mailquotad.
+    pub fn start_with(port: u16, root: &Path, mail: &Path, users: &[&str], restrictions: &str) -> Postfix {
         let root = root.join("postfix");
         for part in ["etc", "queue", "data"] {
             fs::create_dir_all(root.join(part)).unwrap();
@@ -76,9 +86,7 @@ impl Postfix {
              virtual_mailbox_maps = texthash:{etc}/users\n\
              virtual_mailbox_limit = 0\nmailbox_size_limit = 0\nmessage_size_limit = 0\n\
              virtual_uid_maps = static:{UID}\nvirtual_gid_maps = static:{UID}\nvirtual_minimum_uid = 100\n\
-             smtpd_recipient_restrictions = reject_unauth_destination, reject_unlisted_recipient, check_policy_service {policy}\n\
-             smtpd_end_of_data_restrictions = check_policy_service {policy}\n\
-             smtpd_policy_service_default_action = 451 4.3.5 no answer from the policy server\n",
+             {restrictions}",
             root = root.display(),
             domains = domains.join(" "),
             mail = mail.display(),
@@ -109,6 +117,15 @@ impl Postfix {
             std::net::TcpStream::connect(("127.0.0.1", postfix.port)).is_ok()
         });
         postfix
+    }
+
+    /// What Postfix finds for `key` in a table; nothing where there is nothing.
+    pub fn look_up(&self, key: &str, table: &str) -> String {
+        let mut command = Command::new("postmap");
+        let output = command.arg("-c").arg(self.root.join("etc")).args(["-q", key, table]).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(errors.is_empty(), "{key} in {table}: {errors}");
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
     pub fn log(&self) -> String {

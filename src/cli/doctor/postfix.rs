@@ -17,6 +17,20 @@ pub fn examine(config: &Config, findings: &mut Findings) {
     let end = parameter("smtpd_end_of_data_restrictions").unwrap_or_default();
     let listen = &config.policy.listen;
     let example = listen.first().map(spelled).unwrap_or_default();
+    if let Some(at) = looks_up(&recipient, &config.lookup.listen) {
+        match guarded(&recipient[..at]) || guarded(&relay) {
+            true => findings.fine(AREA, "smtpd_recipient_restrictions looks up mailquotad's status map"),
+            false => findings.wrong(
+                AREA,
+                "smtpd_recipient_restrictions looks up the status of recipients before strangers' mail for elsewhere is refused",
+                "put reject_unauth_destination before check_recipient_access",
+            ),
+        }
+        // Sites that look up have no size to ask about at the end of a message, and need not.
+        if asks(&recipient, listen).is_none() && asks(&end, listen).is_none() {
+            return;
+        }
+    }
     match asks(&recipient, listen) {
         None => findings.wrong(
             AREA,
@@ -63,6 +77,16 @@ fn guarded(restrictions: &[String]) -> bool {
 fn asks(restrictions: &[String], listen: &[Endpoint]) -> Option<usize> {
     let asked = |pair: &[String]| pair[0] == "check_policy_service" && listen.iter().any(|ours| is(&pair[1], ours));
     restrictions.windows(2).position(asked)
+}
+
+/// Where our status map is looked up.
+fn looks_up(restrictions: &[String], listen: &[Endpoint]) -> Option<usize> {
+    let looks = |pair: &[String]| {
+        let table = pair[1].strip_prefix("proxy:").unwrap_or(&pair[1]);
+        let place = table.strip_prefix("socketmap:").and_then(|table| table.strip_suffix(":status"));
+        pair[0] == "check_recipient_access" && place.is_some_and(|place| listen.iter().any(|ours| is(place, ours)))
+    };
+    restrictions.windows(2).position(looks)
 }
 
 /// As Postfix spells it.
@@ -118,5 +142,12 @@ mod tests {
         let at = asks(&list, &listen).unwrap();
         assert!(guarded(&list[..at]) && !guarded(&words("permit_mynetworks")));
         assert_eq!(asks(&words("check_policy_service inet:127.0.0.1:10023"), &listen), None);
+        let looks = |table: &str| {
+            looks_up(&words(&format!("reject_unauth_destination check_recipient_access {table}")), &listen)
+        };
+        assert_eq!(looks("socketmap:inet:127.0.0.1:12340:status"), Some(1));
+        assert_eq!(looks("proxy:socketmap:inet:localhost:12340:status"), Some(1));
+        assert_eq!(looks("socketmap:inet:127.0.0.1:12340:quota"), None);
+        assert_eq!(looks("socketmap:inet:127.0.0.1:12341:status"), None);
     }
 }
