@@ -17,8 +17,9 @@ use crate::mailstore::MailStore;
 use crate::service::accounting::Accounting;
 use crate::service::admission::Admission;
 use crate::service::clock::{Clock, SystemClock};
+use crate::service::hints::{self, Delays, HintsTaken};
 use crate::service::http::Api;
-use crate::service::measuring::{self, HintsTaken, Measuring};
+use crate::service::measuring::Measuring;
 use crate::service::settings::Settings;
 use crate::service::status::DirectoryStatus;
 use crate::service::sync::Sync;
@@ -49,7 +50,7 @@ impl House {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let settings = Arc::new(ArcSwap::from_pointee(adapters::settings(config)?));
         let accounting = Arc::new(Accounting::new(ledger, settings.clone(), clock, metrics.clone()));
-        let (hints, taken) = measuring::hints();
+        let (hints, taken) = hints::hints();
         let directory_status = Arc::new(DirectoryStatus::default());
         let mut sync = Sync::new(accounting.clone(), directory_status.clone(), hints.clone());
         // An LDIF file is its own snapshot.
@@ -82,8 +83,11 @@ impl House {
         self.tasks.spawn(enforce::run(accounting.clone(), stop.clone()));
         self.tasks.spawn(notify::queue::run(accounting.clone(), self.mailer.clone(), stop.clone()));
         if let Some(hinted) = self.hinted.take() {
-            let delay = config.mailstore.measure_after_delivery;
-            self.tasks.spawn(measuring.follow_hints(hinted, delay, stop.clone()));
+            let delays = Delays {
+                delivery: config.mailstore.measure_after_delivery,
+                change: config.mailstore.measure_after_change,
+            };
+            self.tasks.spawn(measuring.follow_hints(hinted, delays, stop.clone()));
         }
         self.schedule(config, stop);
     }

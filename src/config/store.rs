@@ -36,6 +36,8 @@ pub struct MailStore {
     pub threads: usize,
     /// How long after a delivery was announced the mailbox is measured.
     pub measure_after_delivery: Duration,
+    /// How long changes of a mailbox that were seen are gathered before its folders are measured.
+    pub measure_after_change: Duration,
 }
 
 impl MailStore {
@@ -59,6 +61,7 @@ pub(super) fn read_mailstore(section: Section) -> MailStore {
             threads => threads as usize,
         },
         measure_after_delivery: section.text("measure_after_delivery", "2s", words::duration),
+        measure_after_change: section.text("measure_after_change", "10ms", words::duration),
     };
     section.finish();
     mailstore

@@ -125,6 +125,27 @@ impl Cells {
         }
     }
 
+    /// The cells after `from` was renamed to `to` with everything below it. Renaming INBOX leaves what is below it
+    /// where it is (RFC 9051 section 6.3.6). What is known under a new name already was measured there after the
+    /// rename, and stays as it is.
+    pub fn renamed(&self, from: &str, to: &str) -> Cells {
+        let (from, to) = (canonical_folder(from), canonical_folder(to));
+        let moved = |folder: &str| match folder.strip_prefix(&*from)? {
+            "" => Some(to.clone().into_owned()),
+            below if below.starts_with('/') && from != "INBOX" => Some(format!("{to}{below}")),
+            _ => None,
+        };
+        let (mut kept, mut renamed) = (Vec::new(), Vec::new());
+        for (key, usage) in self.iter() {
+            match moved(&key.folder) {
+                Some(folder) => renamed.push((CellKey::new(&folder, key.kind.as_deref()), usage)),
+                None => kept.push((key.clone(), usage)),
+            }
+        }
+        renamed.retain(|(key, _)| kept.iter().all(|(known, _)| known.folder != key.folder));
+        kept.into_iter().chain(renamed).collect()
+    }
+
     fn find(&self, key: &CellKey) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| known.cmp(key))
     }
@@ -178,6 +199,30 @@ mod tests {
         cells.replace_folder("a", &[(CellKey::new("a", None), Usage::new(7, 2))].into_iter().collect());
         let left: Vec<_> = cells.iter().map(|(key, usage)| (&*key.folder, key.kind.as_deref(), usage.bytes)).collect();
         assert_eq!(left, [("a", None, 7), ("a/b", None, 1)]);
+    }
+
+    #[test]
+    fn a_renamed_folder_takes_along_what_is_below_it() {
+        let renamed = |folders: &[&str], from: &str, to: &str| {
+            let numbered = folders.iter().enumerate();
+            let cells: Cells =
+                numbered.map(|(at, folder)| (CellKey::new(folder, None), Usage::new(1 << at, 1))).collect();
+            let cells = cells.renamed(from, to);
+            cells.iter().map(|(key, usage)| format!("{}={}", key.folder, usage.bytes)).collect::<Vec<_>>().join(" ")
+        };
+        for (folders, from, to, expected) in [
+            (&["a", "a/b", "ab", "c"][..], "a", "x/y", "ab=4 c=8 x/y=1 x/y/b=2"),
+            (&["a", "a/b"], "a", "a", "a=1 a/b=2"),
+            (&["a", "a/b"], "a", "a/b", "a/b=1 a/b/b=2"),
+            (&["a/b"], "a/b", "b", "b=1"),
+            (&["INBOX", "INBOX/sub"], "inbox", "Old", "INBOX/sub=2 Old=1"),
+            (&["INBOX", "INBOX/sub"], "INBOX/sub", "Old", "INBOX=1 Old=2"),
+            // A scan of the new name came before the rename was told of.
+            (&["a", "a/b", "x"], "a", "x", "x=4 x/b=2"),
+            (&["c"], "a", "x", "c=1"),
+        ] {
+            assert_eq!(renamed(folders, from, to), expected, "{folders:?} {from} -> {to}");
+        }
     }
 
     proptest! {

@@ -195,6 +195,56 @@ impl Accounting {
         if overtaken { Err(Overtaken) } else { Ok(receipt) }
     }
 
+    /// Puts what was found in some folders in the place of their cells, if nothing has changed since
+    /// `based_on`. Cells that stay as they are are not stored again, unless the ledger is `behind` memory.
+    /// `Overtaken` is also an account that was never measured as a whole: some of its folders would pass for all
+    /// of them.
+    pub fn measured_folders(
+        &self,
+        account: &Arc<Account>,
+        based_on: Revision,
+        folders: &[Box<str>],
+        found: &Cells,
+        behind: bool,
+    ) -> Result<Receipt, Overtaken> {
+        let mut overtaken = false;
+        let receipt = self.with_seat(account, |seat, batch| {
+            overtaken = seat.revision != based_on || seat.gone || seat.measured.is_none();
+            if overtaken {
+                return;
+            }
+            let mut cells = seat.cells.clone();
+            folders.iter().for_each(|folder| cells.replace_folder(folder, found));
+            if behind || cells != seat.cells {
+                Self::replace(account, seat, cells, batch);
+            }
+        });
+        if overtaken { Err(Overtaken) } else { Ok(receipt) }
+    }
+
+    /// Takes the cells of a renamed folder, and of those below it, to their new names, in one batch. The next
+    /// measurement is still what counts: this only keeps mail from vanishing from its bucket until then.
+    pub fn renamed(&self, account: &Arc<Account>, from: &str, to: &str) -> Receipt {
+        self.with_seat(account, |seat, batch| {
+            if !seat.gone && seat.measured.is_some() {
+                let cells = seat.cells.renamed(from, to);
+                if cells != seat.cells {
+                    Self::replace(account, seat, cells, batch);
+                }
+            }
+        })
+    }
+
+    /// Other cells for an account that was measured as a whole before.
+    fn replace(account: &Account, seat: &mut Seat, cells: Cells, batch: &mut Batch) {
+        if let Some(at) = seat.measured {
+            let (account, based_on) = (account.address.clone(), seat.revision);
+            batch.push(Op::Measured { account, based_on, cells: cells.clone(), at });
+            seat.cells = cells;
+            seat.revision += 1;
+        }
+    }
+
     /// Brings sums, standing and wish of an account up to date: after its limits or status changed, or
     /// when time has passed.
     pub fn settle(&self, account: &Arc<Account>) -> Receipt {

@@ -13,7 +13,7 @@ use super::accounting::Accounting;
 use super::domain::Domain;
 use super::exempt::kind_of;
 use super::expansion::{Expansion, expand};
-use super::measuring::Hints;
+use super::hints::Hints;
 use super::policy::Answer;
 use super::roots::Fillings;
 use super::settings::{OnFailure, Settings};

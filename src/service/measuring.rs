@@ -1,20 +1,18 @@
-//! Measures mailboxes: on request, after deliveries, and once when an account is new.
+//! Measures mailboxes: on request, after deliveries, once when an account is new, and single folders that
+//! were seen changing ([`hints`](super::hints)).
 //!
 //! A measurement is absolute and heals whatever was missed. It is stored only if it is complete and
 //! nothing changed the account while it ran.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Semaphore;
 
-use super::account::{Account, Seat};
+use super::account::Account;
 use super::accounting::{Accounting, Overtaken};
 use crate::ledger::{Batch, LedgerError, Op, Outcome, Shelf};
-use crate::mailstore::{MailStore, MailStoreError, Measurement};
-use crate::quota::{Moment, Usage};
+use crate::mailstore::{MailStore, MailStoreError, MailboxRef, Measurement};
+use crate::quota::{Cells, Moment, Usage};
 use crate::telemetry::events;
 use crate::telemetry::metrics::Scan;
 
@@ -22,10 +20,12 @@ use crate::telemetry::metrics::Scan;
 const TRIES: usize = 5;
 
 pub struct Measuring {
-    accounting: Arc<Accounting>,
+    pub(super) accounting: Arc<Accounting>,
     store: Arc<dyn MailStore>,
     /// How many mailboxes are read at once.
     readers: Arc<Semaphore>,
+    /// The same for single folders, apart: a change must not wait for `resync` to come round.
+    folder_readers: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -52,44 +52,74 @@ pub enum MeasureError {
 
 impl Measuring {
     pub fn new(accounting: Arc<Accounting>, store: Arc<dyn MailStore>, readers: usize) -> Measuring {
-        Measuring { accounting, store, readers: Arc::new(Semaphore::new(readers.max(1))) }
+        let semaphore = || Arc::new(Semaphore::new(readers.max(1)));
+        Measuring { accounting, store, readers: semaphore(), folder_readers: semaphore() }
     }
 
     /// Measures one mailbox and returns when the result is safe in the ledger.
     pub async fn measure(&self, account: &Arc<Account>) -> Result<Measured, MeasureError> {
         let begun = tokio::time::Instant::now();
         let metrics = &self.accounting.metrics;
-        let measured = self.try_to_measure(account).await;
-        match &measured {
-            Ok(found) => {
-                metrics.scan(Scan::Complete);
-                metrics.scanned_files.inc_by(found.files);
-                events::scanned(&account.address, found.after, found.files, begun.elapsed());
-            }
-            Err(MeasureError::Incomplete(_)) => metrics.scan(Scan::Incomplete),
-            Err(_) => metrics.scan(Scan::Failed),
+        let measured = self.try_to_measure(account, None).await;
+        metrics.scan(outcome(&measured));
+        if let Ok(found) = &measured {
+            metrics.scanned_files.inc_by(found.files);
+            events::scanned(&account.address, found.after, found.files, begun.elapsed());
         }
         measured
     }
 
-    async fn try_to_measure(&self, account: &Arc<Account>) -> Result<Measured, MeasureError> {
+    /// Measures some folders, without those below them, and leaves the cells of all others as they are. An
+    /// account that has never been measured is measured as a whole. `before` and `after` are the whole
+    /// account's.
+    pub async fn measure_folders(
+        &self,
+        account: &Arc<Account>,
+        folders: &[Box<str>],
+    ) -> Result<Measured, MeasureError> {
+        if account.lock().measured.is_none() {
+            return self.measure(account).await;
+        }
+        let begun = tokio::time::Instant::now();
+        let metrics = &self.accounting.metrics;
+        let measured = self.try_to_measure(account, Some(folders)).await;
+        metrics.folder_scan(outcome(&measured));
+        if let Ok(found) = &measured {
+            metrics.scanned_files.inc_by(found.files);
+            events::folders_scanned(&account.address, folders.len(), found.after, found.files, begun.elapsed());
+        }
+        measured
+    }
+
+    /// The whole mailbox, or `only` some folders of it.
+    async fn try_to_measure(
+        &self,
+        account: &Arc<Account>,
+        only: Option<&[Box<str>]>,
+    ) -> Result<Measured, MeasureError> {
         let before = account.lock().total();
+        let mut behind = false;
         for _ in 0..TRIES {
             let based_on = {
                 let mut seat = account.lock();
-                seat.hinted = false;
+                seat.hinted &= only.is_some();
                 seat.revision
             };
-            let found = self.read(account).await?;
+            let found = self.read(account, only).await?;
             if !found.problems.is_empty() {
                 return Err(MeasureError::Incomplete(found.problems));
             }
-            let (after, files) = (found.cells.total(), found.files);
-            let at = self.accounting.clock.now();
-            match self.accounting.measured(account, based_on, found.cells, at) {
+            let files = found.files;
+            let stored = match only {
+                None => self.accounting.measured(account, based_on, found.cells, self.accounting.clock.now()),
+                Some(folders) => self.accounting.measured_folders(account, based_on, folders, &found.cells, behind),
+            };
+            match stored {
                 Ok(receipt) => {
+                    let after = account.lock().total();
                     if let Outcome::Conflict { present } = receipt.durable().await? {
                         account.lock().revision = present;
+                        behind = true;
                         continue;
                     }
                     self.remember(account, found.memory).await?;
@@ -102,13 +132,19 @@ impl Measuring {
         Err(MeasureError::Busy)
     }
 
-    async fn read(&self, account: &Arc<Account>) -> Result<Measurement, MeasureError> {
-        let turn = self.readers.clone().acquire_owned().await;
+    async fn read(&self, account: &Arc<Account>, only: Option<&[Box<str>]>) -> Result<Measurement, MeasureError> {
+        let readers = if only.is_some() { &self.folder_readers } else { &self.readers };
+        let turn = readers.clone().acquire_owned().await;
         let (store, mailbox) = (self.store.clone(), account.mailbox());
+        let only = only.map(<[_]>::to_vec);
         let memory = self.accounting.ledger.shelf_get(Shelf::Types, account.address.as_bytes())?.unwrap_or_default();
         let reading = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            store.measure(&mailbox, &memory).map(|found| (found.memory != memory, found))
+            let found = match only {
+                None => store.measure(&mailbox, &memory),
+                Some(folders) => read_folders(&*store, &mailbox, &folders, &memory),
+            };
+            found.map(|found| (found.memory != memory, found))
         });
         let (changed, mut found) = reading.await.map_err(|fault| MeasureError::Fault(fault.to_string()))??;
         if !changed {
@@ -126,84 +162,33 @@ impl Measuring {
         let put = Op::Put { shelf: Shelf::Types, key, value: memory };
         self.accounting.ledger.submit(Batch::from([put])).durable().await.map(drop)
     }
-
-    /// Measures what was hinted at until `stop`: `delay` after the hint, and again with growing pauses
-    /// while accepted messages have not shown up.
-    pub async fn follow_hints(self: Arc<Self>, mut hinted: HintsTaken, delay: Duration, stop: CancellationToken) {
-        let mut queue: BTreeMap<(tokio::time::Instant, u64), (Arc<Account>, Duration)> = BTreeMap::new();
-        let mut running = tokio::task::JoinSet::new();
-        let mut number = 0;
-        loop {
-            let next = queue.first_key_value().map(|((at, _), _)| *at);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                Some(account) = hinted.0.recv() => {
-                    number += 1;
-                    // What has never been measured has no delivery to wait for.
-                    let wait = if account.lock().measured.is_none() { Duration::ZERO } else { delay };
-                    queue.insert((tokio::time::Instant::now() + wait, number), (account, delay));
-                }
-                () = sleep_until(next), if running.len() < AT_ONCE => {
-                    let Some((_, (account, pause))) = queue.pop_first() else { continue };
-                    let measuring = self.clone();
-                    running.spawn(async move {
-                        let more = measuring.follow_up(&account).await;
-                        (account, pause, more)
-                    });
-                }
-                Some(done) = running.join_next() => {
-                    if let Ok((account, pause, true)) = done {
-                        number += 1;
-                        let pause = (pause * 2).min(LONGEST_PAUSE);
-                        queue.insert((tokio::time::Instant::now() + pause, number), (account, pause));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Whether the account should be looked at again.
-    async fn follow_up(&self, account: &Arc<Account>) -> bool {
-        if let Err(error) = self.measure(account).await {
-            events::scan_incomplete(&account.address, &error);
-        }
-        let mut seat = account.lock();
-        let waiting = !seat.gone && seat.reserved(self.accounting.clock.now()) != Usage::ZERO;
-        let more = waiting && !seat.hinted;
-        seat.hinted |= more;
-        more
-    }
 }
 
-const AT_ONCE: usize = 64;
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-async fn sleep_until(moment: Option<tokio::time::Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
+/// What `folders` hold, as one measurement.
+fn read_folders(
+    store: &dyn MailStore,
+    mailbox: &MailboxRef,
+    folders: &[Box<str>],
+    memory: &[u8],
+) -> Result<Measurement, MailStoreError> {
+    let mut all = Measurement { memory: memory.to_vec(), ..Measurement::default() };
+    let mut usages = Vec::new();
+    for folder in folders {
+        let found = store.measure_folder(mailbox, folder, &all.memory)?;
+        usages.extend(found.cells.iter().map(|(key, usage)| (key.clone(), usage)));
+        all.files = all.files.saturating_add(found.files);
+        all.problems.extend(found.problems);
+        all.memory = found.memory;
     }
+    all.cells = usages.into_iter().collect::<Cells>();
+    Ok(all)
 }
 
-/// Tells the measurer that a mailbox has probably changed. Cheap enough for the hot path: an account
-/// that is on the list already costs nothing.
-#[derive(Clone)]
-pub struct Hints(mpsc::UnboundedSender<Arc<Account>>);
-
-pub struct HintsTaken(mpsc::UnboundedReceiver<Arc<Account>>);
-
-pub fn hints() -> (Hints, HintsTaken) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    (Hints(sender), HintsTaken(receiver))
-}
-
-impl Hints {
-    /// At most one hint an account waits at a time, which is what bounds the list.
-    pub fn soon(&self, account: &Arc<Account>, seat: &mut Seat) {
-        if !seat.hinted {
-            // No receiver is left only while the daemon stops.
-            seat.hinted = self.0.send(account.clone()).is_ok();
-        }
+fn outcome(measured: &Result<Measured, MeasureError>) -> Scan {
+    match measured {
+        Ok(_) => Scan::Complete,
+        Err(MeasureError::Incomplete(_)) => Scan::Incomplete,
+        Err(_) => Scan::Failed,
     }
 }
 

@@ -5,7 +5,7 @@
 //! - [`sync`]: directory changes into the state; [`outbox`]: statuses into the directory.
 //! - [`admission`]: the one place that asks the model for a verdict, behind [`policy`], [`lookup`] and [`http`].
 //! - [`exempt`]: whom no quota stops; [`notify`]: what users and admins are told by mail.
-//! - [`measuring`], [`resync`]: what mailboxes hold. [`enforce`], [`jobs`]: what time does.
+//! - [`measuring`], [`hints`], [`resync`]: what mailboxes hold. [`enforce`], [`jobs`]: what time does.
 //! - [`listener`]: the one accept loop; [`conversation`]: sessions of requests and replies.
 
 pub mod account;
@@ -18,6 +18,7 @@ pub mod domain;
 pub mod enforce;
 pub mod exempt;
 pub mod expansion;
+pub mod hints;
 pub mod http;
 pub mod jobs;
 pub mod listener;

@@ -17,7 +17,7 @@ use super::account::{Account, Specs};
 use super::accounting::Accounting;
 use super::book::Target;
 use super::domain::Domain;
-use super::measuring::Hints;
+use super::hints::Hints;
 use super::outbox::{self, Subject};
 use super::pool::Pool;
 use super::snapshot::{Kept, Snapshot};

@@ -177,6 +177,12 @@ pub fn scanned(account: &str, used: Usage, files: u64, took: Duration) {
     debug!(event = "scanned", account, bytes = used.bytes, messages = used.messages, files, ms = millis(took));
 }
 
+/// Folders that were seen changing; `used` is what the whole account holds now.
+pub fn folders_scanned(account: &str, folders: usize, used: Usage, files: u64, took: Duration) {
+    let (bytes, messages, ms) = (used.bytes, used.messages, millis(took));
+    debug!(event = "folders-scanned", account, folders, bytes, messages, files, ms);
+}
+
 /// The mailbox could not be measured as a whole; its old usage stays.
 pub fn scan_incomplete(account: &str, why: &dyn Display) {
     warn!(event = "scan-incomplete", account, %why);

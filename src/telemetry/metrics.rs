@@ -41,6 +41,7 @@ pub struct Metrics {
     pub ledger_errors: Counter,
     pub ledger_up: Gauge,
     scans: Counters<1>,
+    folder_scans: Counters<1>,
     pub scanned_files: Counter,
     status_writes: Counters<1>,
     pub outbox: Gauge,
@@ -56,6 +57,16 @@ pub enum Scan {
     /// Some folder could not be read; the old usage stays.
     Incomplete,
     Failed,
+}
+
+impl Scan {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Scan::Complete => "complete",
+            Scan::Incomplete => "incomplete",
+            Scan::Failed => "failed",
+        }
+    }
 }
 
 /// What became of a write to the directory.
@@ -136,6 +147,11 @@ impl Default for Metrics {
             ledger_errors: declare(r, "ledger_errors", "Batches that the ledger could not store"),
             ledger_up: declare(r, "ledger_up", "Whether the ledger can write: 1 or 0"),
             scans: declare(r, "scans", "Mailboxes measured, by result"),
+            folder_scans: declare(
+                r,
+                "folder_scans",
+                "Measurements of single folders that were seen changing, by result",
+            ),
             scanned_files: declare(r, "scanned_files", "Files that measurements have counted"),
             status_writes: declare(r, "status_writes", "Writes of a status to the directory, by result"),
             outbox: declare(r, "outbox", "Writes to the directory that are waiting"),
@@ -164,12 +180,11 @@ impl Metrics {
     }
 
     pub fn scan(&self, scan: Scan) {
-        let result = match scan {
-            Scan::Complete => "complete",
-            Scan::Incomplete => "incomplete",
-            Scan::Failed => "failed",
-        };
-        self.scans.get_or_create(&[("result", result)]).inc();
+        self.scans.get_or_create(&[("result", scan.as_str())]).inc();
+    }
+
+    pub fn folder_scan(&self, scan: Scan) {
+        self.folder_scans.get_or_create(&[("result", scan.as_str())]).inc();
     }
 
     pub fn status_write(&self, write: StatusWrite) {

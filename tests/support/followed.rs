@@ -17,7 +17,7 @@ use mailquotad::quota::{Spec, Units};
 use mailquotad::service::account::{Account, Links};
 use mailquotad::service::accounting::Accounting;
 use mailquotad::service::clock::SystemClock;
-use mailquotad::service::measuring::hints;
+use mailquotad::service::hints::hints;
 use mailquotad::service::outbox;
 use mailquotad::service::settings::Settings;
 use mailquotad::service::status::DirectoryStatus;

@@ -13,7 +13,7 @@ use mailquotad::quota::{CellKey, Cells, Moment, Usage};
 use mailquotad::service::accounting::Accounting;
 use mailquotad::service::admission::Admission;
 use mailquotad::service::clock::SetClock;
-use mailquotad::service::measuring::{Hints, HintsTaken, hints};
+use mailquotad::service::hints::{Hints, HintsTaken, hints};
 use mailquotad::service::status::DirectoryStatus;
 use mailquotad::service::sync::Sync;
 use mailquotad::telemetry::metrics::Metrics;

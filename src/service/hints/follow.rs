@@ -1,0 +1,146 @@
+//! Working the lists off.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Marked, Marks, Wanted};
+use crate::quota::Usage;
+use crate::service::account::Account;
+use crate::service::measuring::{MeasureError, Measuring};
+use crate::telemetry::events;
+
+const AT_ONCE: usize = 64;
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What keeps changing is read for a quarter of the time at most.
+const REST: u32 = 3;
+
+/// Accounts by the moment at which their turn comes; the number keeps equal moments apart.
+struct Due<T> {
+    queue: BTreeMap<(Instant, u64), T>,
+    number: u64,
+}
+
+impl<T> Due<T> {
+    fn new() -> Due<T> {
+        Due { queue: BTreeMap::new(), number: 0 }
+    }
+
+    fn insert(&mut self, wait: Duration, item: T) {
+        self.number += 1;
+        self.queue.insert((Instant::now() + wait, self.number), item);
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        self.queue.pop_first().map(|(_, item)| item)
+    }
+
+    /// Returns when the first one's turn has come.
+    fn next(&self) -> impl Future<Output = ()> + use<T> {
+        let next = self.queue.first_key_value().map(|((at, _), _)| *at);
+        async move {
+            match next {
+                Some(moment) => tokio::time::sleep_until(moment).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl Measuring {
+    /// `delay` after the hint, and again with growing pauses while accepted messages have not shown up.
+    pub(super) async fn follow_deliveries(
+        self: Arc<Self>,
+        mut hinted: mpsc::UnboundedReceiver<Arc<Account>>,
+        delay: Duration,
+        stop: CancellationToken,
+    ) {
+        let mut due: Due<(Arc<Account>, Duration)> = Due::new();
+        let mut running = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(account) = hinted.recv() => {
+                    // What has never been measured has no delivery to wait for.
+                    let wait = if account.lock().measured.is_none() { Duration::ZERO } else { delay };
+                    due.insert(wait, (account, delay));
+                }
+                () = due.next(), if running.len() < AT_ONCE => {
+                    let Some((account, pause)) = due.pop() else { continue };
+                    let measuring = self.clone();
+                    running.spawn(async move {
+                        let more = measuring.follow_up(&account).await;
+                        (account, pause, more)
+                    });
+                }
+                Some(done) = running.join_next() => {
+                    if let Ok((account, pause, true)) = done {
+                        let pause = (pause * 2).min(LONGEST_PAUSE);
+                        due.insert(pause, (account, pause));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the account should be looked at again.
+    async fn follow_up(&self, account: &Arc<Account>) -> bool {
+        if let Err(error) = self.measure(account).await {
+            events::scan_incomplete(&account.address, &error);
+        }
+        let mut seat = account.lock();
+        let waiting = !seat.gone && seat.reserved(self.accounting.clock.now()) != Usage::ZERO;
+        let more = waiting && !seat.hinted;
+        seat.hinted |= more;
+        more
+    }
+
+    /// `delay` after the first mark, for which marks are gathered.
+    pub(super) async fn follow_marks(
+        self: Arc<Self>,
+        mut marked: mpsc::UnboundedReceiver<Marked>,
+        marks: Arc<Marks>,
+        delay: Duration,
+        stop: CancellationToken,
+    ) {
+        let mut due: Due<Arc<Account>> = Due::new();
+        let mut running = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(Marked { account, pause }) = marked.recv() => {
+                    due.insert(pause.map_or(delay, |pause| pause.max(delay)), account);
+                }
+                () = due.next(), if running.len() < AT_ONCE => {
+                    let Some(account) = due.pop() else { continue };
+                    running.spawn(self.clone().measure_marked(marks.clone(), account));
+                }
+                // Whoever dies lets go of the account on the way.
+                Some(_) = running.join_next() => {}
+            }
+        }
+    }
+
+    async fn measure_marked(self: Arc<Self>, marks: Arc<Marks>, account: Arc<Account>) {
+        let mut taken = marks.take(account);
+        let begun = Instant::now();
+        let account = &taken.account;
+        let measured = match &taken.wanted {
+            Wanted::Whole => self.measure(account).await,
+            Wanted::Folders(folders) => self.measure_folders(account, folders).await,
+        };
+        match measured {
+            Ok(_) => {}
+            Err(_) if account.lock().gone => {}
+            Err(MeasureError::Busy) => taken.put_back(),
+            Err(error) => events::scan_incomplete(&account.address, &error),
+        }
+        taken.pause = (begun.elapsed() * REST).min(LONGEST_PAUSE);
+    }
+}
