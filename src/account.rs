@@ -98,7 +98,8 @@ impl Statuses {
 }
 
 /// Names an entry for as long as it lives: the entryUUID, or a hash of the normalised DN where the
-/// directory has no such thing.
+/// directory has no such thing. Packed, because what an alignment of 16 bytes adds to every account is lost.
+#[repr(Rust, packed(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntryId(pub u128);
 

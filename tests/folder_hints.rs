@@ -188,7 +188,7 @@ fn an_account_that_was_never_measured_is_measured_as_a_whole() {
     house.mark("INBOX");
     until("everything is measured", || house.cells() == [row("Archive", 500, 1), row("INBOX", 100, 1)]);
     assert_eq!(house.whole(), 1);
-    assert!(house.anna.lock().measured.is_some());
+    assert!(house.anna.lock().measured().is_some());
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_measurement_of_folders_does_not_pass_for_one_of_the_mailbox() {
     house.put("", "new", 200);
     house.mark("INBOX");
     house.agrees();
-    assert_eq!(house.anna.lock().measured, Some(Moment(5000)));
+    assert_eq!(house.anna.lock().measured(), Some(Moment(5000)));
     assert_eq!(house.site.accounting.ledger.read(ANNA).unwrap().unwrap().measured, Some(Moment(5000)));
 }
 
@@ -330,7 +330,7 @@ fn a_renamed_folder_takes_its_mail_to_another_bucket_at_once() {
     let bucket = |name: &str| {
         let seat = house.anna.lock();
         let at = seat.limits.buckets().iter().position(|bucket| bucket.name.to_string() == name).unwrap();
-        seat.sums[at].bytes
+        seat.used(at).bytes
     };
     assert_eq!((bucket("default"), bucket("Archive")), (800, 0));
     fs::rename(house.path(".Work"), house.path(".Archive.Work")).unwrap();

@@ -97,7 +97,7 @@ fn ask(options: Options, state: State, size: u64) -> Cell {
     told.sort_unstable_by_key(|(at, _)| *at);
     let account = organisation.accounting.book.account("anna@example.org").unwrap();
     let seat = account.lock();
-    let standing = seat.standings[0].level;
+    let standing = seat.standing(0).level;
     let status = seat.wished.unwrap_or(seat.mail_status).as_str().to_owned();
     drop(seat);
     // What has been decided about the status is in the directory by the time the next message comes.

@@ -382,5 +382,5 @@ fn rules_and_further_roots_are_part_of_the_verdict() {
     site.sync.apply(Change::Entry(with_rule("*:bytes=lots")));
     assert_eq!(verdict(&site, "anna@example.org", "INBOX", 20), "pass");
     let anna = site.accounting.book.account("anna@example.org").unwrap();
-    assert!(anna.lock().problem.as_deref().unwrap().contains("quota rule `*:bytes=lots`"));
+    assert!(anna.lock().problem().unwrap().contains("quota rule `*:bytes=lots`"));
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::spec::{Amount, Spec, SpecFault};
 use super::usage::{Cells, Usage, canonical_folder};
 
@@ -88,6 +90,9 @@ pub struct Bucket {
     pub limit: Limit,
 }
 
+/// The usage of each bucket; most accounts have one.
+pub type Sums = SmallVec<[Usage; 4]>;
+
 /// The buckets of an account: the default first, then types, then folders with the longest name
 /// first, so that the first folder that fits is the right one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -152,13 +157,13 @@ impl Limits {
     }
 
     /// The usage of each bucket, in the order of `buckets`.
-    pub fn sums(&self, cells: &Cells) -> Vec<Usage> {
+    pub fn sums(&self, cells: &Cells) -> Sums {
         self.sums_where(cells, |_| true)
     }
 
     /// The same of those folders alone that `counts` names: what a rule ignores is in no sum.
-    pub fn sums_where(&self, cells: &Cells, counts: impl Fn(&str) -> bool) -> Vec<Usage> {
-        let mut sums = vec![Usage::ZERO; self.0.len()];
+    pub fn sums_where(&self, cells: &Cells, counts: impl Fn(&str) -> bool) -> Sums {
+        let mut sums = Sums::from_elem(Usage::ZERO, self.0.len());
         for (key, usage) in cells.iter().filter(|(key, _)| counts(&key.folder)) {
             let sum = &mut sums[self.bucket_of(&key.folder, key.kind.as_deref())];
             *sum = *sum + usage;

@@ -4,7 +4,7 @@
 //! Dovecot defines a root as `backend[:name[:argument]...]`. The backend says where Dovecot keeps usage,
 //! which mailquotad measures itself; the arguments are the same here.
 
-use super::bucket::{BucketName, Limits};
+use super::bucket::{BucketName, Limits, Sums};
 use super::quantity::{Change, QuantityError};
 use super::rule::character;
 use super::verdict::{Allowance, Filling};
@@ -86,7 +86,7 @@ impl Root {
     }
 
     /// The usage of each bucket of `limits` in this root.
-    pub fn sums(&self, limits: &Limits, cells: &Cells) -> Vec<Usage> {
+    pub fn sums(&self, limits: &Limits, cells: &Cells) -> Sums {
         limits.sums_where(cells, |folder| self.counts(folder))
     }
 

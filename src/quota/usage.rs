@@ -77,7 +77,7 @@ pub fn canonical_folder(name: &str) -> std::borrow::Cow<'_, str> {
 
 /// The cells of one account, sorted by key, none of them empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cells(Vec<(CellKey, Usage)>);
+pub struct Cells(Box<[(CellKey, Usage)]>);
 
 impl Cells {
     pub fn iter(&self) -> impl Iterator<Item = (&CellKey, Usage)> {
@@ -110,16 +110,23 @@ impl Cells {
 
     pub fn set(&mut self, key: &CellKey, usage: Usage) {
         match (self.find(key), usage == Usage::ZERO) {
-            (Ok(at), true) => drop(self.0.remove(at)),
+            (Ok(at), true) => self.restructure(|cells| drop(cells.remove(at))),
             (Ok(at), false) => self.0[at].1 = usage,
             (Err(_), true) => {}
-            (Err(at), false) => self.0.insert(at, (key.clone(), usage)),
+            (Err(at), false) => self.restructure(|cells| cells.insert(at, (key.clone(), usage))),
         }
+    }
+
+    /// Cells come and go far less often than they change, and there are millions of these: no room is kept.
+    fn restructure(&mut self, change: impl FnOnce(&mut Vec<(CellKey, Usage)>)) {
+        let mut cells = std::mem::take(&mut self.0).into_vec();
+        change(&mut cells);
+        self.0 = cells.into_boxed_slice();
     }
 
     /// Puts `found` in the place of everything known about one folder (not the folders below it).
     pub fn replace_folder(&mut self, folder: &str, found: &Cells) {
-        self.0.retain(|(key, _)| &*key.folder != folder);
+        self.restructure(|cells| cells.retain(|(key, _)| &*key.folder != folder));
         for (key, usage) in found.iter().filter(|(key, _)| &*key.folder == folder) {
             self.set(key, usage);
         }
@@ -146,6 +153,14 @@ impl Cells {
         kept.into_iter().chain(renamed).collect()
     }
 
+    /// Puts what `share` makes of each name in its place: the same name in memory that others have.
+    pub fn share_names(&mut self, mut share: impl FnMut(Arc<str>) -> Arc<str>) {
+        for (key, _) in &mut self.0 {
+            key.folder = share(key.folder.clone());
+            key.kind = key.kind.take().map(&mut share);
+        }
+    }
+
     fn find(&self, key: &CellKey) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| known.cmp(key))
     }
@@ -163,8 +178,7 @@ impl FromIterator<(CellKey, Usage)> for Cells {
             same
         });
         sorted.retain(|(_, usage)| *usage != Usage::ZERO);
-        sorted.shrink_to_fit();
-        Cells(sorted)
+        Cells(sorted.into_boxed_slice())
     }
 }
 

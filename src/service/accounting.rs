@@ -14,19 +14,20 @@ use hashbrown::HashSet;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::account::{Account, Seat};
+use super::account::{Account, Filled, Seat};
 use super::book::Book;
 use super::clock::Clock;
 use super::domain::{Domain, DomainState};
 use super::notify::{self, Notices};
 use super::outbox::{self, Subject};
+use super::pool::Pool;
 use super::roots::Roots;
 use super::settings::{Blocks, Settings, StatusMode};
 use super::timers::Timers;
 use crate::account::{Status, Writable};
 use crate::directory::Wish;
 use crate::ledger::{Batch, Ledger, LedgerError, Op, Outcome, Receipt, Revision, Shelf};
-use crate::quota::{CellKey, Cells, Delta, Level, Limits, Moment, Standing, Usage};
+use crate::quota::{CellKey, Cells, Delta, Level, Limits, Moment, Standing};
 use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
 
@@ -45,6 +46,7 @@ pub struct Accounting {
     pub accounts_at: Tally,
     pub domains_at: Tally,
     keys: Keys,
+    names: Mutex<Pool<str>>,
     loaded: AtomicBool,
     completed: tokio::sync::Notify,
     /// The ledger's errors when accounts and domains were last settled.
@@ -78,6 +80,7 @@ impl Accounting {
             accounts_at: Tally::default(),
             domains_at: Tally::default(),
             keys: Keys::default(),
+            names: Mutex::default(),
             loaded: AtomicBool::new(false),
             completed: tokio::sync::Notify::new(),
             account_errors: AtomicU64::new(0),
@@ -167,6 +170,7 @@ impl Accounting {
             for (cell, delta) in &deltas {
                 seat.cells.change(cell, *delta);
             }
+            seat.cells = self.sharing(std::mem::take(&mut seat.cells));
             seat.revision += 1;
             batch.push(Op::Deltas { account: account.address.clone(), deltas, key });
         });
@@ -187,9 +191,9 @@ impl Accounting {
                 overtaken = true;
                 return;
             }
-            seat.cells = cells.clone();
+            seat.cells = self.sharing(cells.clone());
             seat.revision += 1;
-            seat.measured = Some(at);
+            seat.set_measured(Some(at));
             batch.push(Op::Measured { account: account.address.clone(), based_on, cells, at });
         });
         if overtaken { Err(Overtaken) } else { Ok(receipt) }
@@ -209,14 +213,14 @@ impl Accounting {
     ) -> Result<Receipt, Overtaken> {
         let mut overtaken = false;
         let receipt = self.with_seat(account, |seat, batch| {
-            overtaken = seat.revision != based_on || seat.gone || seat.measured.is_none();
+            overtaken = seat.revision != based_on || seat.gone || seat.measured().is_none();
             if overtaken {
                 return;
             }
             let mut cells = seat.cells.clone();
             folders.iter().for_each(|folder| cells.replace_folder(folder, found));
             if behind || cells != seat.cells {
-                Self::replace(account, seat, cells, batch);
+                self.replace(account, seat, cells, batch);
             }
         });
         if overtaken { Err(Overtaken) } else { Ok(receipt) }
@@ -226,23 +230,30 @@ impl Accounting {
     /// measurement is still what counts: this only keeps mail from vanishing from its bucket until then.
     pub fn renamed(&self, account: &Arc<Account>, from: &str, to: &str) -> Receipt {
         self.with_seat(account, |seat, batch| {
-            if !seat.gone && seat.measured.is_some() {
+            if !seat.gone && seat.measured().is_some() {
                 let cells = seat.cells.renamed(from, to);
                 if cells != seat.cells {
-                    Self::replace(account, seat, cells, batch);
+                    self.replace(account, seat, cells, batch);
                 }
             }
         })
     }
 
     /// Other cells for an account that was measured as a whole before.
-    fn replace(account: &Account, seat: &mut Seat, cells: Cells, batch: &mut Batch) {
-        if let Some(at) = seat.measured {
+    fn replace(&self, account: &Account, seat: &mut Seat, cells: Cells, batch: &mut Batch) {
+        if let Some(at) = seat.measured() {
             let (account, based_on) = (account.address.clone(), seat.revision);
             batch.push(Op::Measured { account, based_on, cells: cells.clone(), at });
-            seat.cells = cells;
+            seat.cells = self.sharing(cells);
             seat.revision += 1;
         }
+    }
+
+    /// The same cells with one copy of every name: a million mailboxes have a handful of folder names.
+    pub fn sharing(&self, mut cells: Cells) -> Cells {
+        let mut names = self.names.lock();
+        cells.share_names(|name| names.share_arc(name));
+        cells
     }
 
     /// Brings sums, standing and wish of an account up to date: after its limits or status changed, or
@@ -262,11 +273,11 @@ impl Accounting {
     /// Gives an account new limits; its cells fall into the new buckets at once.
     pub fn limit(&self, account: &Arc<Account>, limits: Arc<Limits>, roots: Option<Roots>) -> Receipt {
         self.with_seat(account, |seat, _| {
-            if *seat.limits == *limits && roots.is_none() && seat.roots.is_none() {
+            if *seat.limits == *limits && roots.is_none() && seat.roots().is_none() {
                 return;
             }
             let kept = seat.standings_kept();
-            seat.roots = roots.map(Box::new);
+            seat.set_roots(roots);
             let before = std::mem::replace(&mut seat.limits, limits);
             seat.stand(&kept);
             seat.domain.lock().commit(Some(&before), Some(&seat.limits));
@@ -309,38 +320,41 @@ impl Accounting {
 
     fn advance(&self, account: &Arc<Account>, seat: &mut Seat, now: Moment, batch: &mut Batch) {
         let settings = self.settings.load();
-        let sums = match &seat.roots {
-            Some(roots) => roots.sums(&seat.limits, &seat.cells),
-            None => seat.limits.sums(&seat.cells),
-        };
-        seat.sums = SmallVec::from_vec(sums);
-        if seat.gone {
-            self.accounts_at.moved(std::mem::take(&mut seat.counted), Level::Under);
-            return;
-        }
-        if !self.loaded() {
+        let sums = seat.sums();
+        let standings: SmallVec<[Standing; 4]> = seat.filled().map(|one| one.standing).collect();
+        let joined = |(used, standing)| Filled { used, standing };
+        if seat.gone || !self.loaded() {
+            seat.fill(sums.into_iter().zip(standings).map(joined));
+            if seat.gone {
+                self.accounts_at.moved(std::mem::take(&mut seat.counted), Level::Under);
+            }
             return;
         }
         let grace = settings.grace();
         let level = self.level(seat, &settings);
-        let next = |((bucket, sum), standing): ((&crate::quota::Bucket, &Usage), &Standing)| {
-            standing.next(*sum, bucket.limit, grace, now)
-        };
-        let standings: SmallVec<[Standing; 1]> =
-            seat.limits.buckets().iter().zip(&seat.sums).zip(&seat.standings).map(next).collect();
-        let Seat { roots, cells, .. } = seat;
-        let further_changed = roots.as_mut().is_some_and(|roots| roots.advance(cells, grace, now));
-        if standings != seat.standings || further_changed {
-            seat.standings = standings;
+        let before = standings.iter().copied();
+        let next: SmallVec<[Standing; 4]> = seat
+            .limits
+            .buckets()
+            .iter()
+            .zip(&sums)
+            .zip(before)
+            .map(|((bucket, sum), standing)| standing.next(*sum, bucket.limit, grace, now))
+            .collect();
+        let changed = next != standings;
+        seat.fill(sums.into_iter().zip(next).map(joined));
+        if seat.advance_roots(grace, now) | changed {
             batch.push(Op::Standings { account: account.address.clone(), standings: seat.standings_kept() });
         }
         let risen = self.level(seat, &settings);
         if risen != level {
-            let standing = seat.standings.iter().find(|standing| standing.level == risen).copied().unwrap_or_default();
-            events::standing_changed(&account.address, &"account", level, risen, standing.since, seat.total());
+            let standing = seat.filled().map(|one| one.standing).find(|standing| standing.level == risen);
+            let since = standing.and_then(|standing| standing.since);
+            events::standing_changed(&account.address, &"account", level, risen, since, seat.total());
         }
-        let further_due = seat.roots.as_ref().and_then(|roots| roots.due(grace));
-        if let Some(due) = seat.standings.iter().filter_map(|standing| standing.due(grace)).chain(further_due).min() {
+        let further_due = seat.roots().and_then(|roots| roots.due(grace));
+        let own_due = seat.filled().filter_map(|one| one.standing.due(grace));
+        if let Some(due) = own_due.chain(further_due).min() {
             self.timers.at(due, Subject::Account(account.address.clone()));
         }
         self.accounts_at.moved(std::mem::replace(&mut seat.counted, risen), risen);
@@ -383,8 +397,8 @@ impl Accounting {
     /// The level of the account as a whole.
     pub fn level(&self, seat: &Seat, settings: &Settings) -> Level {
         match settings.blocks {
-            Blocks::DefaultBucket => seat.standings.first().map_or(Level::Under, |standing| standing.level),
-            Blocks::AnyBucket => seat.standings.iter().map(|standing| standing.level).max().unwrap_or_default(),
+            Blocks::DefaultBucket => seat.standing(0).level,
+            Blocks::AnyBucket => seat.filled().map(|one| one.standing.level).max().unwrap_or_default(),
         }
     }
 

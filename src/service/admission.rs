@@ -76,11 +76,11 @@ impl Admission {
         let mut seat = account.lock();
         let bucket = seat.limits.bucket_of(message.folder, message.kind);
         let own = filling(&mut seat, bucket, now);
-        let roots: Fillings = match &seat.roots {
+        let roots: Fillings = match seat.roots() {
             Some(roots) => roots.fillings(&seat.limits, message.folder, message.kind, own),
             None => smallvec![own],
         };
-        let standing = seat.standings.first().copied().unwrap_or_default();
+        let standing = seat.standing(0);
         let domain = seat.domain.lock();
         let statuses = Statuses {
             inet_domain: domain.inet_status,
@@ -162,7 +162,7 @@ impl Admission {
         }
         for account in accounts {
             let mut seat = account.lock();
-            if seat.measured.is_none_or(|measured| now.since(measured) >= LOOK_AGAIN) {
+            if seat.measured().is_none_or(|measured| now.since(measured) >= LOOK_AGAIN) {
                 self.hints.soon(account, &mut seat);
             }
         }
@@ -248,10 +248,10 @@ fn filling(seat: &mut Seat, bucket: usize, now: Moment) -> Filling {
     let reserved = seat.reserved(now);
     Filling {
         limit: seat.limits.buckets()[bucket].limit,
-        used: seat.sums.get(bucket).copied().unwrap_or_default(),
+        used: seat.used(bucket),
         // What is on its way is new mail: it will land where new mail lands.
         reserved: if bucket == seat.limits.bucket_of(INBOX, None) { reserved } else { Default::default() },
-        standing: seat.standings.get(bucket).copied().unwrap_or_default(),
+        standing: seat.standing(bucket),
         ..Filling::default()
     }
 }

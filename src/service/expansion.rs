@@ -86,7 +86,7 @@ fn join<'a>(local: &str, domain: &str, buffer: &'a mut [u8; LONGEST]) -> Option<
 fn follow(book: &Book, target: &Target, found: &mut Expansion) {
     match target {
         Target::Account(account) => {
-            let forwards = account.lock().links.as_ref().map(|links| links.forwards.clone()).unwrap_or_default();
+            let forwards = account.lock().links().forwards.clone();
             if !add(account, found) {
                 return;
             }

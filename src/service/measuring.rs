@@ -77,7 +77,7 @@ impl Measuring {
         account: &Arc<Account>,
         folders: &[Box<str>],
     ) -> Result<Measured, MeasureError> {
-        if account.lock().measured.is_none() {
+        if account.lock().measured().is_none() {
             return self.measure(account).await;
         }
         let begun = tokio::time::Instant::now();
@@ -194,5 +194,5 @@ fn outcome(measured: &Result<Measured, MeasureError>) -> Scan {
 
 /// When each mailbox was measured last, for `check` and the jobs.
 pub fn stale(account: &Account, before: Moment) -> bool {
-    account.lock().measured.is_none_or(|measured| measured < before)
+    account.lock().measured().is_none_or(|measured| measured < before)
 }

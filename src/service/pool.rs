@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-pub struct Pool<T> {
+pub struct Pool<T: ?Sized> {
     values: HashSet<Arc<T>>,
     sweep_at: usize,
 }
 
-impl<T> Default for Pool<T> {
+impl<T: ?Sized> Default for Pool<T> {
     fn default() -> Pool<T> {
         Pool { values: HashSet::new(), sweep_at: 1024 }
     }
@@ -18,6 +18,15 @@ impl<T> Default for Pool<T> {
 
 impl<T: Hash + Eq> Pool<T> {
     pub fn share(&mut self, value: T) -> Arc<T> {
+        match self.values.get(&value) {
+            Some(known) => known.clone(),
+            None => self.share_arc(Arc::new(value)),
+        }
+    }
+}
+
+impl<T: Hash + Eq + ?Sized> Pool<T> {
+    pub fn share_arc(&mut self, value: Arc<T>) -> Arc<T> {
         if let Some(known) = self.values.get(&value) {
             return known.clone();
         }
@@ -25,7 +34,6 @@ impl<T: Hash + Eq> Pool<T> {
             self.values.retain(|value| Arc::strong_count(value) > 1);
             self.sweep_at = (self.values.len() * 2).max(1024);
         }
-        let value = Arc::new(value);
         self.values.insert(value.clone());
         value
     }

@@ -141,26 +141,26 @@ pub fn account(accounting: &Accounting, account: &Account) -> AccountReport {
         mail_user: seat.mail_status,
     };
     drop(domain);
-    let buckets = seat.limits.buckets().iter().zip(seat.sums.iter().zip(&seat.standings));
+    let buckets = seat.limits.buckets().iter().zip(seat.filled());
     let level = accounting.level(&seat, &settings);
     AccountReport {
         account: account.address.to_string(),
         domain: seat.domain.name.to_string(),
         status: statuses.first_not_active().map_or(Status::Active, |(_, status)| status).as_str().into(),
         standing: level,
-        since: seat.standings.iter().find(|standing| standing.level == level).and_then(|standing| since(*standing)),
+        since: seat.filled().map(|one| one.standing).find(|standing| standing.level == level).and_then(since),
         buckets: buckets
-            .map(|(bucket, (used, standing))| BucketReport {
+            .map(|(bucket, one)| BucketReport {
                 name: bucket.name.to_string(),
-                used: (*used).into(),
+                used: one.used.into(),
                 limit: bucket.limit.into(),
-                standing: standing.level,
-                since: since(*standing),
+                standing: one.standing.level,
+                since: since(one.standing),
             })
             .collect(),
         roots: seat
-            .roots
-            .iter()
+            .roots()
+            .into_iter()
             .flat_map(|roots| roots.shown())
             .map(|(name, used, limit, standing)| RootReport {
                 name: name.into(),
@@ -169,10 +169,10 @@ pub fn account(accounting: &Accounting, account: &Account) -> AccountReport {
                 standing: standing.level,
             })
             .collect(),
-        measured: seat.measured.map(|at| at.to_string()),
-        problem: seat.problem.as_deref().map(Into::into),
+        measured: seat.measured().map(|at| at.to_string()),
+        problem: seat.problem().map(Into::into),
         folders: Vec::new(),
-        alternates: seat.links.iter().flat_map(|links| &links.alternates).map(|a| a.to_string()).collect(),
+        alternates: seat.links().alternates.iter().map(|a| a.to_string()).collect(),
     }
 }
 

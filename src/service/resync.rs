@@ -103,9 +103,10 @@ pub async fn settle_all(accounting: Arc<Accounting>, accounts: Vec<Arc<Account>>
     drop(listener.send(News::Begin { of }).await);
     let mut changed = 0;
     for account in accounts {
-        let before = account.lock().standings.clone();
+        let standings = || account.lock().standings_kept();
+        let before = standings();
         drop(accounting.settle(&account));
-        changed += u64::from(account.lock().standings != before);
+        changed += u64::from(standings() != before);
     }
     drop(listener.send(News::End { done: of, failed: 0, changed, files: 0 }).await);
 }

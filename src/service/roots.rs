@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::quota::bucket::Sums;
 use crate::quota::roots::{Occasion, Root};
 use crate::quota::rule::Rule;
 use crate::quota::verdict::Filling;
@@ -49,7 +50,7 @@ impl Roots {
     }
 
     /// The usage of the buckets, without what rules ignore.
-    pub fn sums(&self, limits: &Limits, cells: &Cells) -> Vec<Usage> {
+    pub fn sums(&self, limits: &Limits, cells: &Cells) -> Sums {
         self.roots.first().map_or_else(|| limits.sums(cells), |own| own.sums(limits, cells))
     }
 

@@ -6,17 +6,18 @@
 mod accounts;
 mod domains;
 mod keeping;
+mod known;
 
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::known::{Known, What};
 use super::account::{Account, Specs};
 use super::accounting::Accounting;
 use super::book::Target;
-use super::domain::Domain;
 use super::hints::Hints;
 use super::outbox::{self, Subject};
 use super::pool::Pool;
@@ -29,25 +30,11 @@ use crate::quota::{Limit, Limits, Moment, Spec};
 use crate::telemetry::events;
 use crate::wire::dn;
 
-/// What entry ids lead to, and in which full load each was last named.
-struct Known {
-    id: EntryId,
-    load: u32,
-    what: What,
-}
-
-#[derive(Clone)]
-enum What {
-    Account(Arc<Account>),
-    Domain(Arc<Domain>),
-    Group(Arc<GroupEntry>),
-}
-
 pub struct Sync {
     accounting: Arc<Accounting>,
     status: Arc<DirectoryStatus>,
     hints: Hints,
-    known: HashTable<Known>,
+    known: Known,
     load: u32,
     begun: Moment,
     specs: Pool<Specs>,
@@ -68,7 +55,7 @@ impl Sync {
             accounting,
             status,
             hints,
-            known: HashTable::new(),
+            known: Known::default(),
             load: 0,
             begun: Moment::default(),
             specs: Pool::default(),
@@ -136,9 +123,7 @@ impl Sync {
 
     fn present(&mut self, id: EntryId) {
         let load = self.load;
-        if let Some(known) = self.find(id) {
-            known.load = load;
-        }
+        self.known.name(id, load);
         if let Some((_, named)) = self.bad.get_mut(&id) {
             *named = load;
         }
@@ -173,23 +158,11 @@ impl Sync {
         }
     }
 
-    fn find(&mut self, id: EntryId) -> Option<&mut Known> {
-        self.known.find_mut(spread(id), |known| known.id == id)
-    }
-
-    fn remember(&mut self, id: EntryId, what: What) {
-        let load = self.load;
-        match self.find(id) {
-            Some(known) => (known.load, known.what) = (load, what),
-            None => drop(self.known.insert_unique(spread(id), Known { id, load, what }, |known| spread(known.id))),
-        }
-    }
-
     fn entry(&mut self, entry: Entry) {
         let id = entry.id();
         self.mended(id);
         self.accounting.metrics.directory_changes.inc();
-        let before = self.find(id).map(|known| known.what.clone());
+        let before = self.known.find(id);
         let what = match entry {
             Entry::Account(entry) => What::Account(self.account(entry, before.as_ref())),
             Entry::Domain(entry) => What::Domain(self.domain(entry)),
@@ -198,14 +171,13 @@ impl Sync {
         if let Some(before) = before.filter(|before| !same_place(before, &what)) {
             self.leave(before);
         }
-        self.remember(id, what);
+        self.known.put(id, what, self.load);
     }
 
     fn gone(&mut self, id: EntryId) {
-        if let Ok(known) = self.known.find_entry(spread(id), |known| known.id == id) {
-            let (known, _) = known.remove();
+        if let Some(what) = self.known.remove(id) {
             self.accounting.metrics.directory_changes.inc();
-            self.leave(known.what);
+            self.leave(what);
             if let Some(snapshot) = &mut self.snapshot {
                 snapshot.remove(id);
             }
@@ -218,9 +190,9 @@ impl Sync {
         let load = self.load;
         let base = base.map(dn::normal);
         let is_below = |dn: &str| base.as_ref().is_none_or(|base| dn::lies_below(&dn::normal(dn), base));
-        let unnamed = self.known.iter().filter(|known| known.load != load && is_below(&known.what.dn()));
+        let unnamed = self.known.unnamed(load, is_below);
         let bad = self.bad.iter().filter(|(_, (dn, named))| *named != load && is_below(dn));
-        let gone: Vec<EntryId> = unnamed.map(|known| known.id).chain(bad.map(|(id, _)| *id)).collect();
+        let gone: Vec<EntryId> = unnamed.into_iter().chain(bad.map(|(id, _)| *id)).collect();
         gone.into_iter().for_each(|id| self.gone(id));
         if base.is_none() {
             self.loaded();
@@ -237,7 +209,7 @@ impl Sync {
         if first {
             self.accounting.book.for_each_account(|account| {
                 let mut seat = account.lock();
-                if seat.measured.is_none() {
+                if seat.measured().is_none() {
                     self.hints.soon(account, &mut seat);
                 }
             });
@@ -250,10 +222,8 @@ impl Sync {
         let book = &self.accounting.book;
         if group.members.iter().any(|member| matches!(member, Member::Dn(_))) && book.want_dns() {
             book.for_each_account(|account| book.put_dn(&account.lock().dn, &Target::Account(account.clone())));
-            for known in &self.known {
-                if let What::Group(group) = &known.what {
-                    book.put_dn(&group.dn, &Target::Group(group.clone()));
-                }
+            for group in self.known.groups() {
+                book.put_dn(&group.dn, &Target::Group(group.clone()));
             }
         }
         book.put_dn(&group.dn, &Target::Group(group.clone()));
@@ -300,26 +270,6 @@ impl Sync {
     }
 }
 
-impl What {
-    fn dn(&self) -> Box<str> {
-        match self {
-            What::Account(account) => account.lock().dn.clone(),
-            What::Domain(domain) => domain.lock().entry.as_ref().map(|(_, dn)| dn.clone()).unwrap_or_default(),
-            What::Group(group) => group.dn.clone(),
-        }
-    }
-}
-
-/// Servers number entries by the clock, so the bits of one id are much like those of the next, and those that
-/// differ are not the ones that a table looks at. What is left of a hundred thousand equal hashes is a
-/// hundred thousand comparisons for each.
-fn spread(id: EntryId) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let folded = (id.0 as u64) ^ ((id.0 >> 64) as u64).rotate_left(32);
-    let mixed = (folded ^ (folded >> 32)).wrapping_mul(ODD);
-    mixed ^ (mixed >> 32)
-}
-
 fn same_place(before: &What, after: &What) -> bool {
     match (before, after) {
         (What::Account(a), What::Account(b)) => Arc::ptr_eq(a, b),
@@ -334,22 +284,5 @@ fn read(value: &Single, attribute: &str, measure: Measure) -> Result<Spec, Strin
         Ok(None) => Ok(Spec::ABSENT),
         Ok(Some(text)) => Spec::parse(text, measure).map_err(|error| format!("{attribute} {error}")),
         Err(why) => Err(why.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn ids_that_count_by_the_clock_are_spread() {
-        // As slapadd makes them (RFC 4122 section 4.1.2): the time's low part leads, clock and node are the same.
-        let ids = (0..4096_u128).map(|n| EntryId(((0x1234_0000 + n) << 96) | 0x5b1e_1040_9f7a_0123_4567_89ab));
-        let hashes: Vec<u64> = ids.map(spread).collect();
-        let low: HashSet<u64> = hashes.iter().map(|hash| hash % 4096).collect();
-        let top: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
-        assert!(low.len() > 2300 && top.len() > 120, "{} and {}", low.len(), top.len());
     }
 }

@@ -32,7 +32,7 @@ async fn the_last_good_limits_stay_in_force() {
     slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: audio\naudio:: //79\n", dn("bytes")));
     slapd.modify(&set("words", "audio", "plenty"));
     followed.until("three are counted", |f| f.status.state().bad_count == 3).await;
-    let problem = |f: &Followed, uid: &str| f.account(uid).unwrap().lock().problem.clone();
+    let problem = |f: &Followed, uid: &str| f.account(uid).unwrap().lock().problem().map(str::to_owned);
     let problems = |f: &Followed| {
         for uid in ["twice", "bytes", "words"] {
             assert_eq!(f.limit(uid), Some(10 << 20), "{uid}");

@@ -135,7 +135,7 @@ impl Followed {
         let mut view = BTreeMap::new();
         self.accounting.book.for_each_account(|account| {
             let seat = account.lock();
-            let links = seat.links.as_deref().cloned().unwrap_or_default();
+            let links = seat.links().clone();
             let specs = (seat.specs.bytes.clone(), seat.specs.messages.clone());
             let line = (seat.dn.to_lowercase(), seat.inet_status, seat.mail_status, specs, sorted(links));
             view.insert(account.address.to_string(), line);

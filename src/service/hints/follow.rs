@@ -68,7 +68,7 @@ impl Measuring {
                 () = stop.cancelled() => return,
                 Some(account) = hinted.recv() => {
                     // What has never been measured has no delivery to wait for.
-                    let wait = if account.lock().measured.is_none() { Duration::ZERO } else { delay };
+                    let wait = if account.lock().measured().is_none() { Duration::ZERO } else { delay };
                     due.insert(wait, (account, delay));
                 }
                 () = due.next(), if running.len() < AT_ONCE => {

@@ -58,7 +58,7 @@ fn body(accounting: &Accounting, trouble: &[String]) -> (String, String) {
     accounting.book.for_each_account(|account| {
         let (standings, problem) = {
             let seat = account.lock();
-            (seat.standings.iter().any(|standing| standing.level >= Level::Over), seat.problem.is_some())
+            (seat.filled().any(|one| one.standing.level >= Level::Over), seat.problem().is_some())
         };
         if standings || problem {
             accounts.add(|| line_of_account(&report::account(accounting, account)));

@@ -20,14 +20,14 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
-use super::account::Seat;
+use super::account::{Filled, Seat};
 use super::domain::DomainState;
 use super::outbox::Subject;
 use super::settings::Settings;
 use super::timers::Timers;
 use crate::account::Status;
 use crate::ledger::{Batch, Ledger, LedgerError, Op, Shelf};
-use crate::quota::{Bucket, BucketName, Moment, Standing, Usage};
+use crate::quota::{Bucket, BucketName, Moment, Usage};
 use crate::wire::notice::{Address, Sender};
 
 pub use queue::Notice;
@@ -155,9 +155,9 @@ impl Notices {
         batch: &mut Batch,
         timers: &Timers,
     ) {
-        let buckets = seat.limits.buckets().iter().zip(&seat.sums).zip(&seat.standings);
-        let reached = |((bucket, used), standing): ((&Bucket, &Usage), &Standing)| {
-            stage::stage(bucket, *used, *standing, &settings.notify.thresholds, settings.policy.enforce)
+        let buckets = seat.limits.buckets().iter().zip(seat.filled());
+        let reached = |(bucket, one): (&Bucket, Filled)| {
+            stage::stage(bucket, one.used, one.standing, &settings.notify.thresholds, settings.policy.enforce)
         };
         let stages: smallvec::SmallVec<[Option<Stage>; 1]> = buckets.map(reached).collect();
         // Nearly every account, nearly always: nothing reached and nothing told.
@@ -165,12 +165,12 @@ impl Notices {
             return;
         }
         let subject = Subject::Account(address.into());
-        let looks = seat.limits.buckets().iter().zip(&seat.sums).zip(stages).map(|((bucket, used), stage)| {
+        let looks = seat.limits.buckets().iter().zip(seat.filled()).zip(stages).map(|((bucket, one), stage)| {
             let look = Look {
                 subject: &subject,
                 domain: &seat.domain.name,
                 bucket: bucket.name.to_string(),
-                used: *used,
+                used: one.used,
                 limit: bucket.limit,
                 attribute: attribute_of(seat, settings),
             };

@@ -52,8 +52,8 @@ impl Notices {
         let known = self.accounts.read().get(address).cloned().unwrap_or_default();
         let mut kept = known.clone();
         let mut outcomes = Vec::new();
-        for (bucket, used) in seat.limits.buckets().iter().zip(&seat.sums) {
-            let percent = bucket.limit.percent(*used).unwrap_or(0);
+        for (bucket, used) in seat.limits.buckets().iter().zip(seat.filled().map(|one| one.used)) {
+            let percent = bucket.limit.percent(used).unwrap_or(0);
             let name = bucket.name.to_string();
             let reached = rules.iter().filter(|rule| u64::from(rule.percentage) <= percent);
             let Some(rule) = reached.max_by_key(|rule| rule.percentage) else { continue };
@@ -66,7 +66,7 @@ impl Notices {
                     subject: &subject,
                     domain: &seat.domain.name,
                     bucket: name.clone(),
-                    used: *used,
+                    used,
                     limit: bucket.limit,
                     attribute: attribute_of(seat, settings),
                 };

@@ -162,7 +162,7 @@ pub(super) fn language_of(accounting: &Accounting, notice: &Notice) -> Option<St
     let account = accounting.book.account(&notice.about).filter(|_| !notice.about_domain)?;
     let attribute = accounting.settings.load().notify.words.attribute.clone();
     let seat = account.lock();
-    seat.attributes.as_ref()?.get(&attribute).map(|value| value.to_string())
+    seat.attributes().get(&attribute).map(|value| value.to_string())
 }
 
 /// The address and the bytes of a notice; or why there can be none.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Sync, What, read};
+use super::known::What;
+use super::{Sync, read};
 use crate::account::{AccountEntry, domain_of};
 use crate::ledger::Record;
+use crate::quota::Limits;
 use crate::quota::rule::Rule;
 use crate::quota::spec::Measure;
-use crate::quota::{Level, Limits};
 use crate::service::account::{Account, Links, Seat, Specs};
 use crate::service::book::Target;
 use crate::service::domain::Domain;
@@ -57,8 +58,8 @@ impl Sync {
         let links = Links { alternates: entry.alternates, forwards: entry.forwards, rules: entry.rules };
         let (old_links, old_dn) = {
             let seat = account.lock();
-            self.status.problem(seat.problem.is_some(), problem.is_some());
-            (seat.links.as_deref().cloned().unwrap_or_default(), seat.dn.clone())
+            self.status.problem(seat.problem().is_some(), problem.is_some());
+            (seat.links().clone(), seat.dn.clone())
         };
         let target = Target::Account(account.clone());
         if old_dn != entry.dn {
@@ -74,9 +75,10 @@ impl Sync {
             seat.dn = entry.dn;
             seat.heard = seat.heard.wrapping_add(1);
             (seat.inet_status, seat.mail_status) = (entry.inet_status, entry.mail_status);
-            (seat.specs, seat.problem) = (specs, problem);
-            seat.attributes = Some(entry.attributes).filter(|some| !some.is_empty()).map(Box::new);
-            seat.links = Some(links.clone()).filter(|some| *some != Links::default()).map(Box::new);
+            seat.specs = specs;
+            seat.set_problem(problem);
+            seat.set_attributes(entry.attributes);
+            seat.set_links(links.clone());
         }));
         for gone in old_links.alternates.iter().filter(|old| !links.alternates.contains(old)) {
             book.remove_other(gone, &target);
@@ -103,7 +105,7 @@ impl Sync {
                 Some(Record {
                     revision: seat.revision,
                     cells: seat.cells.clone(),
-                    measured: seat.measured,
+                    measured: seat.measured(),
                     standings: seat.standings_kept(),
                 })
             }
@@ -116,30 +118,10 @@ impl Sync {
             self.withdraw(&old);
         }
         let Record { revision, cells, measured, standings } = record.unwrap_or_default();
-        let mut seat = Seat {
-            dn: entry.dn.clone(),
-            domain: domain.clone(),
-            inet_status: entry.inet_status,
-            mail_status: entry.mail_status,
-            specs,
-            limits: limits.clone(),
-            problem: None,
-            attributes: None,
-            links: None,
-            cells: Default::default(),
-            revision,
-            measured,
-            sums: Default::default(),
-            standings: Default::default(),
-            roots: None,
-            on_their_way: None,
-            hinted: false,
-            wished: None,
-            counted: Level::Under,
-            gone: false,
-            heard: 0,
-            ahead: false,
-        };
+        let mut seat = Seat::new(&entry.dn, domain.clone(), specs, limits.clone());
+        (seat.inet_status, seat.mail_status) = (entry.inet_status, entry.mail_status);
+        seat.revision = revision;
+        seat.set_measured(measured);
         seat.stand(&standings);
         let account = Arc::new(Account::new(address, entry.id, seat));
         {
@@ -147,6 +129,7 @@ impl Sync {
             state.join(&account);
             state.commit(None, Some(&limits));
         }
+        let cells = self.accounting.sharing(cells);
         drop(self.accounting.with_seat(&account, |seat, _| seat.cells = cells));
         if self.accounting.loaded() && measured.is_none() {
             self.hints.soon(&account, &mut account.lock());
@@ -207,9 +190,11 @@ impl Sync {
         let mut links = Links::default();
         drop(self.accounting.with_seat(account, |seat, _| {
             seat.gone = true;
-            self.status.problem(seat.problem.take().is_some(), false);
+            self.status.problem(seat.problem().is_some(), false);
+            seat.set_problem(None);
             seat.cells = Default::default();
-            links = seat.links.take().map(|links| *links).unwrap_or_default();
+            links = seat.links().clone();
+            seat.set_links(Links::default());
         }));
         let target = Target::Account(account.clone());
         links.alternates.iter().for_each(|alternate| book.remove_other(alternate, &target));
@@ -231,15 +216,14 @@ impl Sync {
 fn is_as_before(seat: &mut Seat, entry: &AccountEntry, specs: &Specs, problem: Option<&str>) -> bool {
     seat.heard = seat.heard.wrapping_add(1);
     let ahead = std::mem::take(&mut seat.ahead);
-    let links = seat.links.as_deref();
-    let linked = |ours: fn(&Links) -> &Vec<Box<str>>, theirs: &[Box<str>]| links.map_or(&[][..], |l| ours(l)) == theirs;
+    let links = seat.links();
     !ahead
         && seat.dn == entry.dn
         && (seat.inet_status, seat.mail_status) == (entry.inet_status, entry.mail_status)
         && *seat.specs == *specs
-        && seat.problem.as_deref() == problem
-        && linked(|links| &links.alternates, &entry.alternates)
-        && linked(|links| &links.forwards, &entry.forwards)
-        && linked(|links| &links.rules, &entry.rules)
-        && seat.attributes.as_deref().map_or(entry.attributes.is_empty(), |known| *known == entry.attributes)
+        && seat.problem() == problem
+        && links.alternates == entry.alternates
+        && links.forwards == entry.forwards
+        && links.rules == entry.rules
+        && *seat.attributes() == entry.attributes
 }

@@ -1,6 +1,7 @@
 //! What of the directory is kept in the ledger, and how it comes back.
 
-use super::{Account, Change, Entry, EntryId, Known, Specs, Sync, What};
+use super::known::What;
+use super::{Account, Change, Entry, EntryId, Specs, Sync};
 use crate::account::{AccountEntry, DomainEntry};
 use crate::ledger::LedgerError;
 use crate::quota::rule::Rule;
@@ -37,7 +38,7 @@ impl Sync {
             Kept::Account { entry, problem } => {
                 let specs = self.specs.share(specs_of(&entry));
                 let account = self.seat(entry, None, specs, problem);
-                self.remember(id, What::Account(account));
+                self.known.put(id, What::Account(account), self.load);
             }
             Kept::Domain { entry, good } => {
                 for entry in good.map(|good| *good).into_iter().chain([entry]) {
@@ -78,8 +79,7 @@ impl Sync {
     pub(super) fn begin_filling(&mut self) {
         if let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| !snapshot.follows()) {
             snapshot.fill();
-            let is_account = |known: &&Known| matches!(known.what, What::Account(_));
-            self.unwritten = self.known.iter().filter(is_account).map(|known| known.id).collect();
+            self.unwritten = self.known.accounts().map(|account| account.id).collect();
         }
     }
 
@@ -87,7 +87,7 @@ impl Sync {
     pub(super) fn fill(&mut self) -> bool {
         for _ in 0..BATCH {
             let Some(id) = self.unwritten.pop() else { break };
-            if let Some(What::Account(account)) = self.find(id).map(|known| known.what.clone()) {
+            if let Some(What::Account(account)) = self.known.find(id) {
                 self.keep_account(id, &account);
             }
         }
@@ -129,7 +129,7 @@ impl Sync {
 fn kept(account: &Account) -> Kept {
     let seat = account.lock();
     let spec = |spec: &Spec, measure| (*spec != Spec::ABSENT).then(|| spec.display(measure).to_string().into());
-    let links = seat.links.as_deref().cloned().unwrap_or_default();
+    let links = seat.links().clone();
     let entry = AccountEntry {
         id: account.id,
         dn: seat.dn.clone(),
@@ -141,9 +141,9 @@ fn kept(account: &Account) -> Kept {
         quota: Ok(spec(&seat.specs.bytes, UNITS)),
         messages: Ok(spec(&seat.specs.messages, Measure::Messages)),
         rules: links.rules,
-        attributes: seat.attributes.as_deref().cloned().unwrap_or_default(),
+        attributes: seat.attributes().clone(),
     };
-    Kept::Account { entry, problem: seat.problem.clone() }
+    Kept::Account { entry, problem: seat.problem().map(Into::into) }
 }
 
 fn specs_of(entry: &AccountEntry) -> Specs {
