@@ -18,6 +18,7 @@ use super::account::{Account, Filled, Seat};
 use super::book::Book;
 use super::clock::Clock;
 use super::domain::{Domain, DomainState};
+use super::keys::Keys;
 use super::notify::{self, Notices};
 use super::outbox::{self, Subject};
 use super::pool::Pool;
@@ -426,40 +427,6 @@ impl Tally {
 
     pub fn at(&self, level: Level) -> i64 {
         self.0[level as usize].load(Ordering::Relaxed)
-    }
-}
-
-/// Idempotency keys of changes that are on their way to the ledger: a repetition that arrives
-/// meanwhile waits for the first to be safe, and is then found in the ledger.
-#[derive(Default)]
-struct Keys {
-    busy: Mutex<HashSet<u128>>,
-    freed: tokio::sync::Notify,
-}
-
-struct Turn<'a> {
-    keys: &'a Keys,
-    key: u128,
-}
-
-impl Keys {
-    async fn turn(&self, key: u128) -> Turn<'_> {
-        loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if self.busy.lock().insert(key) {
-                return Turn { keys: self, key };
-            }
-            freed.await;
-        }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.keys.busy.lock().remove(&self.key);
-        self.keys.freed.notify_waiters();
     }
 }
 

@@ -21,6 +21,7 @@ pub mod expansion;
 pub mod hints;
 pub mod http;
 pub mod jobs;
+mod keys;
 pub mod listener;
 pub mod lookup;
 pub mod measuring;
