@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use hashbrown::HashSet;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 

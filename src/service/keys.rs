@@ -1,6 +1,6 @@
 //! Idempotency keys of changes that are on their way to the ledger.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 
 use parking_lot::Mutex;
 
