@@ -1,6 +1,7 @@
 //! One codec a file: bytes in, a value or "incomplete" or "invalid" out. No I/O here.
 
 pub mod content_type;
+pub mod dict;
 pub mod dn;
 pub mod endpoint;
 pub mod filter;
