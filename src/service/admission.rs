@@ -73,6 +73,20 @@ impl Admission {
         now: Moment,
         trace: &mut impl Trace,
     ) -> Verdict {
+        self.judge_and_hold(account, message, settings, now, None, trace)
+    }
+
+    /// The same, and where it passes room is held for the message until `hold`. Both under one lock: of many
+    /// messages that end at once none may take the room that another has just been promised.
+    fn judge_and_hold(
+        &self,
+        account: &Account,
+        message: Message<'_>,
+        settings: &Settings,
+        now: Moment,
+        hold: Option<Moment>,
+        trace: &mut impl Trace,
+    ) -> Verdict {
         let mut seat = account.lock();
         let bucket = seat.limits.bucket_of(message.folder, message.kind);
         let own = filling(&mut seat, bucket, now);
@@ -90,9 +104,16 @@ impl Admission {
         };
         let over_domain = domain.entry.is_some().then(|| domain.filling());
         drop(domain);
-        drop(seat);
         let recipient = Recipient::Account { statuses, standing, domain: over_domain, roots: &roots };
-        decide(message.size, &recipient, &settings.policy, now, trace)
+        let Some(until) = hold else {
+            drop(seat);
+            return decide(message.size, &recipient, &settings.policy, now, trace);
+        };
+        let verdict = decide(message.size, &recipient, &settings.policy, now, trace);
+        if verdict.action == Action::Pass {
+            seat.reserve(message.size.max(1), until);
+        }
+        verdict
     }
 
     /// The accounts behind an address.
@@ -101,7 +122,8 @@ impl Admission {
     }
 
     /// The verdict on an address: that of its most fortunate account, because what one of them may
-    /// have must not be refused. Mail that also goes elsewhere always passes.
+    /// have must not be refused. Mail that also goes elsewhere always passes. With `hold`, what passes has room
+    /// held for it until then, in every account that it goes to.
     fn judge_all(
         &self,
         accounts: &[Arc<Account>],
@@ -109,11 +131,16 @@ impl Admission {
         request: &Request<'_>,
         settings: &Settings,
         now: Moment,
+        hold: Option<Moment>,
     ) -> Verdict {
+        let message = Message::of(request, settings);
         if !accounts.is_empty() && self.is_exempt(request, accounts, settings, now) {
+            if let Some(until) = hold {
+                accounts.iter().for_each(|account| account.lock().reserve(message.size.max(1), until));
+            }
             return decide(request.size, &Recipient::Exempt, &settings.policy, now, &mut Untold);
         }
-        self.judge_found(accounts, others, Message::of(request, settings), settings, now)
+        self.judge_found(accounts, others, message, settings, now, hold)
     }
 
     /// The same for a message of which nobody says who sends it, so that nobody is exempt.
@@ -124,14 +151,22 @@ impl Admission {
         message: Message<'_>,
         settings: &Settings,
         now: Moment,
+        hold: Option<Moment>,
     ) -> Verdict {
-        let verdicts = accounts.iter().map(|account| self.judge(account, message, settings, now, &mut Untold));
-        let best = verdicts.min_by_key(|verdict| verdict.action);
-        match best {
-            Some(verdict) if !others || verdict.reason == Reason::LargerThanSite => verdict,
+        let judge = |account: &Arc<Account>| self.judge_and_hold(account, message, settings, now, hold, &mut Untold);
+        let verdicts: SmallVec<[Verdict; 4]> = accounts.iter().map(judge).collect();
+        let verdict = match verdicts.iter().min_by_key(|verdict| verdict.action) {
+            Some(verdict) if !others || verdict.reason == Reason::LargerThanSite => *verdict,
             Some(_) => Verdict { action: Action::Pass, reason: Reason::Room },
             None => decide(message.size, &Recipient::Unknown, &settings.policy, now, &mut Untold),
+        };
+        if let Some(until) = hold.filter(|_| verdict.action == Action::Pass) {
+            // Who alone would have been refused gets the message with the others.
+            for (account, _) in accounts.iter().zip(&verdicts).filter(|(_, own)| own.action != Action::Pass) {
+                account.lock().reserve(message.size.max(1), until);
+            }
         }
+        verdict
     }
 
     /// The verdict on a domain, whoever of its accounts is meant.
@@ -186,7 +221,7 @@ impl Admission {
 
     fn rcpt(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Verdict {
         let found = self.expand(settings, request.recipient);
-        let verdict = self.judge_all(&found.accounts, found.others, request, settings, now);
+        let verdict = self.judge_all(&found.accounts, found.others, request, settings, now, None);
         self.look_again(verdict, &found.accounts, now);
         if verdict.action == Action::Pass
             && let Some(key) = self.transactions.key((host(peer), request.server_address), request.instance)
@@ -210,15 +245,11 @@ impl Admission {
             let found = self.expand(settings, request.recipient);
             (found.accounts, found.others)
         };
-        let verdict = self.judge_all(&accounts, others, request, settings, now);
+        let until = now.after(settings.reservation);
+        let verdict = self.judge_all(&accounts, others, request, settings, now, Some(until));
         self.look_again(verdict, &accounts, now);
         if verdict.action == Action::Pass {
-            let until = now.after(settings.reservation);
-            for account in &accounts {
-                let mut seat = account.lock();
-                seat.reserve(request.size.max(1), until);
-                self.hints.soon(account, &mut seat);
-            }
+            accounts.iter().for_each(|account| self.hints.soon(account, &mut account.lock()));
         }
         verdict
     }

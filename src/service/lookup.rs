@@ -110,9 +110,11 @@ impl Lookups {
     fn judge(&self, meant: &Meant, size: u64, settings: &Settings, now: Moment) -> Verdict {
         let message = Message { size, folder: INBOX, kind: None };
         match meant {
-            Meant::Accounts(found) => self.admission.judge_found(&found.accounts, found.others, message, settings, now),
+            Meant::Accounts(found) => {
+                self.admission.judge_found(&found.accounts, found.others, message, settings, now, None)
+            }
             Meant::Domain(domain) => self.admission.judge_domain(domain, size, settings, now),
-            Meant::Nobody => self.admission.judge_found(&[], false, message, settings, now),
+            Meant::Nobody => self.admission.judge_found(&[], false, message, settings, now, None),
         }
     }
 
