@@ -19,7 +19,7 @@ mod memory;
 mod name;
 mod scan;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +36,7 @@ use self::memory::Types;
 use self::scan::{Scan, Scanner};
 use super::{MailStore, MailStoreError, MailboxRef, Measurement};
 use crate::quota::usage::canonical_folder;
-use crate::quota::{CellKey, Usage};
+use crate::quota::{CellKey, Moment, Usage};
 use crate::wire::content_type::TypeTable;
 use crate::wire::template::Template;
 
@@ -205,6 +205,21 @@ fn unreadable(path: &str, error: impl Into<std::io::Error>) -> MailStoreError {
 }
 
 impl MailStore for MaildirStore {
+    /// By the change times of its directories: delivering, moving and expunging all move them.
+    fn changed_since(&self, mailbox: &MailboxRef, since: Moment) -> bool {
+        let Ok(path) = self.locate(mailbox) else { return true };
+        let Ok(Some(root)) = self.open(mailbox, &path) else { return true };
+        let listing = list(root.as_fd(), self.options.layout);
+        let later = |path: &CStr| dir::changed_at(root.as_fd(), path).is_none_or(|at| at >= since.0);
+        let parts = |folder: &Folder| {
+            ["", "/cur", "/new"].iter().any(|part| {
+                let path = [folder.path.as_bytes(), part.as_bytes()].concat();
+                CString::new(path).map_or(true, |path| later(&path))
+            })
+        };
+        !listing.problems.is_empty() || later(c".") || listing.folders.iter().any(parts)
+    }
+
     fn measure(&self, mailbox: &MailboxRef, memory: &[u8]) -> Result<Measurement, MailStoreError> {
         self.measure_some(mailbox, None, memory)
     }

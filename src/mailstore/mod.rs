@@ -1,11 +1,14 @@
 //! The mail store port: measuring what a mailbox holds.
 
 pub mod maildir;
+mod reported;
+
+pub use self::reported::ReportedStore;
 
 use std::collections::BTreeMap;
 
-use crate::quota::Cells;
 use crate::quota::usage::canonical_folder;
+use crate::quota::{Cells, Moment};
 
 /// What an adapter needs to find a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,16 @@ pub enum MailStoreError {
 
 /// Measures mailboxes. Calls block and may run side by side on many threads.
 pub trait MailStore: Send + Sync + 'static {
+    /// Whether mailboxes can be measured. Where not, usage is what is reported, and stays as it is.
+    fn measures(&self) -> bool {
+        true
+    }
+
+    /// Whether a mailbox may have changed at or after `since`, as cheaply as can be told; `true` in doubt.
+    fn changed_since(&self, _mailbox: &MailboxRef, _since: Moment) -> bool {
+        true
+    }
+
     /// Measures a whole mailbox. One that does not exist yet is empty.
     fn measure(&self, mailbox: &MailboxRef, memory: &[u8]) -> Result<Measurement, MailStoreError>;
 

@@ -21,6 +21,12 @@ impl Moment {
         let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         Moment(self.0.saturating_add(millis))
     }
+
+    /// The moment `span` earlier; the beginning of time if there is none.
+    pub fn before(self, span: Duration) -> Moment {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Moment(self.0.saturating_sub(millis))
+    }
 }
 
 /// RFC 3339 with seconds, UTC: `2026-11-21T20:50:59Z`.

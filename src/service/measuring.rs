@@ -5,6 +5,7 @@
 //! nothing changed the account while it ran.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -69,6 +70,19 @@ impl Measuring {
         measured
     }
 
+    /// Which of these mailboxes may have changed since they were measured, or up to `margin` before.
+    pub async fn changed(&self, accounts: Vec<Arc<Account>>, margin: Duration) -> Vec<Arc<Account>> {
+        let store = self.store.clone();
+        let looking = tokio::task::spawn_blocking(move || {
+            let changed = |account: &Arc<Account>| {
+                let measured = account.lock().measured();
+                measured.is_none_or(|at| store.changed_since(&account.mailbox(), at.before(margin)))
+            };
+            accounts.into_iter().filter(|account| store.measures() && changed(account)).collect()
+        });
+        looking.await.unwrap_or_default()
+    }
+
     /// Measures some folders, without those below them, and leaves the cells of all others as they are. An
     /// account that has never been measured is measured as a whole. `before` and `after` are the whole
     /// account's.
@@ -99,6 +113,10 @@ impl Measuring {
     ) -> Result<Measured, MeasureError> {
         let before = account.lock().total();
         let mut behind = false;
+        if !self.store.measures() {
+            account.lock().hinted = false;
+            return Ok(Measured { before, after: before, files: 0 });
+        }
         for _ in 0..TRIES {
             let based_on = {
                 let mut seat = account.lock();

@@ -66,6 +66,13 @@ pub fn open(root: BorrowedFd, path: &CStr) -> Result<Option<(OwnedFd, DirState)>
     let settled = stamp.changed < (tick.tv_sec, tick.tv_nsec);
     Ok(Some((dir, DirState { stamp: Some(stamp), settled })))
 }
+
+/// When the directory last changed, in milliseconds since 1970; `None` if there is none that can be looked at.
+pub fn changed_at(root: BorrowedFd, path: &CStr) -> Option<u64> {
+    let stat = statat(root, path, AtFlags::empty()).ok()?;
+    u64::try_from(stat.st_ctime).ok()?.checked_mul(1000)?.checked_add(stat.st_ctime_nsec / 1_000_000)
+}
+
 fn is_link(root: BorrowedFd, path: &CStr) -> bool {
     let there = statat(root, path, AtFlags::SYMLINK_NOFOLLOW);
     there.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
