@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mailquotad::quota::{Action, Level, Reason, Verdict};
-use mailquotad::telemetry::metrics::{Metrics, Scan, Sent, StatusWrite, Whose};
+use mailquotad::telemetry::metrics::{Metrics, Scan, Sent, StatusWrite, Total, Whose};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -32,6 +32,7 @@ fn every_metric_is_documented_and_every_documented_one_exists() {
     metrics.status_write(StatusWrite::Done);
     metrics.job("resync");
     metrics.notice(Sent::Done);
+    metrics.dict_total(Total::Agreed);
     metrics.standing(Whose::Account, Level::Over, 1);
     let rendered = metrics.render();
     let series = rendered.lines().filter(|line| !line.starts_with('#'));

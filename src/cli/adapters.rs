@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use crate::config::{self, Config, DirectorySource, TransportKind};
+use crate::config::{self, Config, DirectorySource, StoreKind, TransportKind};
 use crate::directory::Directory;
 use crate::directory::ldap::{Bind, Follow, LdapDirectory, LdapOptions, Password, Tls};
 use crate::directory::ldif::{LdifDirectory, LdifOptions};
 use crate::ledger::{SledLedger, SledOptions};
 use crate::mailer::{LmtpMailer, LmtpOptions, Login, Mailer, SmtpMailer, SmtpOptions};
-use crate::mailstore::MailStore;
 use crate::mailstore::maildir::{MaildirOptions, MaildirStore};
+use crate::mailstore::{MailStore, ReportedStore};
 use crate::service::notify::words::Language;
 use crate::service::settings::Settings;
 use crate::wire::endpoint::Endpoint;
@@ -98,6 +98,9 @@ pub fn mailer(config: &Config) -> Result<Arc<dyn Mailer>> {
 
 pub fn mailstore(config: &Config) -> Arc<dyn MailStore> {
     let options = &config.mailstore;
+    if options.kind == StoreKind::Reported {
+        return Arc::new(ReportedStore);
+    }
     Arc::new(MaildirStore::new(MaildirOptions {
         path: options.path.clone(),
         layout: options.layout,

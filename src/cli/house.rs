@@ -10,20 +10,27 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::adapters::{self, directory, mailstore, open_ledger};
-use crate::config::{Config, DirectorySource};
+use super::users;
+use crate::config::{Config, DirectorySource, StoreKind};
 use crate::ledger::Ledger;
 use crate::mailer::Mailer;
 use crate::mailstore::MailStore;
+use crate::mailstore::maildir::Layout;
 use crate::service::accounting::Accounting;
 use crate::service::admission::Admission;
 use crate::service::clock::{Clock, SystemClock};
-use crate::service::hints::{self, Delays, HintsTaken};
+use crate::service::dict::Totals;
+use crate::service::dict::doubts::Doubts;
+use crate::service::dict::keeper::Mailboxes;
+use crate::service::dict::limits::Limits;
+use crate::service::dict::names::{Folders, Users};
+use crate::service::hints::{self, Delays, Hints, HintsTaken};
 use crate::service::http::Api;
 use crate::service::measuring::Measuring;
 use crate::service::settings::Settings;
 use crate::service::status::DirectoryStatus;
 use crate::service::sync::Sync;
-use crate::service::{enforce, jobs, notify, outbox, resync};
+use crate::service::{catch_up, enforce, jobs, notify, outbox, resync};
 use crate::telemetry::metrics::Metrics;
 
 /// Changes of the directory that may wait for the service: enough to keep both busy, little memory.
@@ -35,6 +42,7 @@ pub struct House {
     settings: Arc<ArcSwap<Settings>>,
     reloaded: watch::Sender<()>,
     sync: Option<Sync>,
+    hints: Hints,
     hinted: Option<HintsTaken>,
     mailer: Arc<dyn Mailer>,
     tasks: JoinSet<()>,
@@ -58,7 +66,7 @@ impl House {
             sync = sync.keeping();
         }
         let api = Api {
-            admission: Arc::new(Admission::new(accounting.clone(), hints, metrics.clone())),
+            admission: Arc::new(Admission::new(accounting.clone(), hints.clone(), metrics.clone())),
             measuring: Arc::new(Measuring::new(accounting.clone(), store, config.mailstore.threads)),
             accounting,
             directory,
@@ -70,6 +78,7 @@ impl House {
             settings,
             reloaded: watch::Sender::new(()),
             sync: Some(sync),
+            hints,
             hinted: Some(taken),
             mailer: adapters::mailer(config)?,
             tasks: JoinSet::new(),
@@ -100,6 +109,40 @@ impl House {
     /// Gives wishes that a command has led to a last chance; what cannot be written stays in the outbox.
     pub async fn write_statuses(&self) {
         outbox::work_once(&self.api.accounting, &self.api.directory).await;
+    }
+
+    /// What Dovecot's dict protocol is answered from. Called within the runtime.
+    pub fn mailboxes(&mut self, config: &Config, stop: &CancellationToken) -> Result<Arc<Mailboxes>> {
+        let options = &config.dovecot;
+        let Api { accounting, directory, metrics, .. } = self.api.clone();
+        let (doubts, runtime) = (Arc::new(Doubts::default()), tokio::runtime::Handle::current());
+        let totals = match config.mailstore.kind {
+            StoreKind::Maildir => Totals::Checked,
+            StoreKind::Reported => Totals::Believed,
+        };
+        let mut separators = vec![options.separator];
+        // No folder of that layout can have a dot in its name, and Dovecot's own default shows it.
+        if config.mailstore.layout == Layout::MaildirPlusPlus {
+            separators.push('.');
+        }
+        let setters = options.limit_setters.iter().map(|name| users::user(name).context("dovecot.limit_setters"));
+        let limits = Limits { directory, setters: setters.collect::<Result<_>>()?, runtime: runtime.clone() };
+        self.tasks.spawn(doubts.clone().run(self.hints.clone(), metrics, stop.clone()));
+        // What Dovecot told while nobody listened.
+        if !options.listen.is_empty() {
+            let measuring = self.api.measuring.clone();
+            self.tasks.spawn(catch_up::run(measuring, accounting.clone(), stop.clone()));
+        }
+        Ok(Arc::new(Mailboxes {
+            accounting,
+            hints: self.hints.clone(),
+            doubts,
+            totals,
+            users: Users { default_domain: options.default_domain.as_deref().map(Into::into) },
+            folders: Folders { separators: separators.into(), prefix: options.prefix.as_str().into() },
+            limits,
+            runtime,
+        }))
     }
 
     fn follow_directory(&mut self, stop: &CancellationToken) {

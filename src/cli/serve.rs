@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::exit::Exit;
 use super::house::House;
 use crate::config::{Config, SocketAccess};
+use crate::service::dict::DictSession;
 use crate::service::http::{self, Api, server};
 use crate::service::listener::{self, Limits};
 use crate::service::lookup::{LookupSession, Lookups};
@@ -27,6 +28,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Connections to the API at once: commands, a scraper, a few programs.
 const API_CONNECTIONS: u32 = 64;
 
+/// Dovecot hangs up as a rule as soon as it has its answer; it may keep a connection for later.
+const DICT_PACE: Pace = Pace { idle: Duration::from_secs(600), request: Duration::from_secs(30) };
+
 pub fn serve(file: &Path) -> Result<Exit> {
     let config = Config::load(file)?;
     let log = Log::start(&config.log)?;
@@ -42,6 +46,7 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     // Sockets first: what cannot listen must not touch the ledger.
     let policy = bind(&config.policy.listen, &config.policy.access)?;
     let lookup = bind(&config.lookup.listen, &config.lookup.access)?;
+    let dict = bind(&config.dovecot.listen, &config.dovecot.access)?;
     let socket = Endpoint::Unix(config.http.socket.clone());
     let private = bind(std::slice::from_ref(&socket), &config.http.access)?;
     let public = bind(&config.http.listen, &config.http.access)?;
@@ -49,6 +54,7 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
 
     let mut house = House::build(&config)?;
     let stop = CancellationToken::new();
+    let keeper = house.mailboxes(&config, &stop)?;
     house.start(&config, &stop);
 
     // Answers are given from here on, from what the ledger and the directory have told so far.
@@ -58,13 +64,18 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     let session = PolicySession { answer: house.api.admission.clone(), pace, metrics };
     let connections = u32::try_from(config.policy.max_connections).unwrap_or(u32::MAX);
     let limits = Limits { connections, drain: DRAIN };
-    for (service, sockets) in [("policy", &policy), ("lookup", &lookup), ("api", &private), ("api", &public)] {
+    let all = [("policy", &policy), ("lookup", &lookup), ("dict", &dict), ("api", &private), ("api", &public)];
+    for (service, sockets) in all {
         sockets.iter().for_each(|socket| events::listening(service, socket.endpoint()));
     }
     let threads = listener::Threads::new("policy", session);
     let mut services = tokio::task::JoinSet::new();
     services.spawn(listener::run(policy, limits, threads, answering.clone()));
     services.spawn(listener::run(lookup, lookup_limits(&config), lookups(&config, &house.api), answering.clone()));
+    let connections = u32::try_from(config.dovecot.max_connections).unwrap_or(u32::MAX);
+    let limits = Limits { connections, drain: DRAIN };
+    let session = DictSession { keeper, pace: DICT_PACE, metrics: house.api.metrics.clone() };
+    services.spawn(listener::run(dict, limits, listener::Threads::new("dict", session), answering.clone()));
     let limits = Limits { connections: API_CONNECTIONS, drain: DRAIN };
     let open = server::host(http::router(house.api.clone(), None));
     services.spawn(listener::run(private, limits, open, answering.clone()));

@@ -4,6 +4,7 @@
 //! are separated by commas there. Nothing outside of `cli` sees a [`Config`]: services get their own options.
 
 mod directory;
+mod dovecot;
 mod exempt;
 mod house;
 mod notify;
@@ -18,13 +19,14 @@ mod words;
 use std::path::Path;
 
 pub use directory::{Bind, Directory, DirectorySource, Follow, Ldap, Password};
+pub use dovecot::Dovecot;
 pub use house::{Http, Jobs};
 pub use notify::{Notify, Transport, TransportKind};
 pub use policy::{Lookup, Policy, SocketAccess};
 pub use problem::{ConfigError, Problem};
 pub use quota::{Enforcement, Quota};
 pub use sheet::Variables;
-pub use store::{Ledger, MailStore};
+pub use store::{Ledger, MailStore, StoreKind};
 
 use std::sync::Arc;
 
@@ -47,6 +49,7 @@ pub struct Config {
     pub policy: Policy,
     pub lookup: Lookup,
     pub exempt: Callers,
+    pub dovecot: Dovecot,
     pub notify: Notify,
     pub http: Http,
     pub jobs: Jobs,
@@ -168,6 +171,7 @@ impl Config {
         let config = Config {
             directory: directory::read(root.section("directory"), asked_for),
             exempt: exempt::read(root.section("exempt")),
+            dovecot: dovecot::read(root.section("dovecot")),
             notify,
             ledger: store::read_ledger(root.section("ledger")),
             mailstore,

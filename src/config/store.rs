@@ -26,8 +26,17 @@ pub(super) fn read_ledger(section: Section) -> Ledger {
     ledger
 }
 
+/// How it is known what mailboxes hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    Maildir,
+    /// Others tell; nothing is measured from here.
+    Reported,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailStore {
+    pub kind: StoreKind,
     /// Where an account's mail lies.
     pub path: Template,
     pub layout: Layout,
@@ -48,11 +57,14 @@ impl MailStore {
 }
 
 pub(super) fn read_mailstore(section: Section) -> MailStore {
-    section.text("kind", "maildir", words::one_of(&[("maildir", ())]));
+    let kinds = [("maildir", StoreKind::Maildir), ("reported", StoreKind::Reported)];
+    let kind = section.text("kind", "maildir", words::one_of(&kinds));
+    section.only(kind == StoreKind::Maildir, "kind = \"maildir\"");
     let layouts = [("maildir++", Layout::MaildirPlusPlus), ("fs", Layout::Fs)];
     let sizes = [("physical", SizeKind::Physical), ("virtual", SizeKind::Virtual)];
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mailstore = MailStore {
+        kind,
         path: section.text("path", "/var/mail/%d/%n/Maildir", words::parsed),
         layout: section.text("layout", "maildir++", words::one_of(&layouts)),
         sizes: section.text("sizes", "physical", words::one_of(&sizes)),

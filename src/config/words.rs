@@ -108,6 +108,12 @@ pub(super) fn group(text: &str) -> Parsed<String> {
         .ok_or_else(|| format!("`{text}` is no name of a group; accepted: a name as in postfix"))
 }
 
+/// The name of a user of this machine, or its number; whether there is one is seen at the start.
+pub(super) fn user(text: &str) -> Parsed<String> {
+    let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    fits.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` is no name of a user; accepted: a name as in vmail"))
+}
+
 pub(super) fn filter(text: &str) -> Parsed<Filter> {
     let as_in = |error: String| match error.contains("accepted: ") {
         true => error,

@@ -6,14 +6,17 @@
 //! - [`admission`]: the one place that asks the model for a verdict, behind [`policy`], [`lookup`] and [`http`].
 //! - [`exempt`]: whom no quota stops; [`notify`]: what users and admins are told by mail.
 //! - [`measuring`], [`hints`], [`resync`]: what mailboxes hold. [`enforce`], [`jobs`]: what time does.
+//! - [`dict`]: what Dovecot tells of usage.
 //! - [`listener`]: the one accept loop; [`conversation`]: sessions of requests and replies.
 
 pub mod account;
 pub mod accounting;
 pub mod admission;
 pub mod book;
+pub mod catch_up;
 pub mod clock;
 pub mod conversation;
+pub mod dict;
 pub mod domain;
 pub mod enforce;
 pub mod exempt;

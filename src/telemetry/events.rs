@@ -222,6 +222,32 @@ pub fn notice_refused(to: &str, about: &str, message_id: &str, why: &dyn Display
     error!(event = "notice-refused", to, about, message_id, %why);
 }
 
+/// Dovecot's total is not what was measured, so the mailbox is measured again. Time and again of one account:
+/// the two count in other units (`mailstore.sizes`) or other folders.
+pub fn totals_differ(account: &str, ours: Usage, their_bytes: Option<u64>, their_messages: Option<u64>) {
+    info!(event = "totals-differ", account, bytes = ours.bytes, messages = ours.messages, their_bytes, their_messages);
+}
+
+/// After a start: mailboxes that were looked at, and those of them that had changed and were measured.
+pub fn caught_up(looked_at: usize, measured: usize, took: Duration) {
+    info!(event = "caught-up", looked_at, measured, ms = millis(took));
+}
+
+/// Dovecot has a user who is no account.
+pub fn dict_stranger(user: &str) {
+    debug!(event = "dict-stranger", user);
+}
+
+/// An admin has set a limit by IMAP.
+pub fn limit_set(dn: &str, attribute: &dyn Display, from: &str, to: &str) {
+    info!(event = "limit-set", dn, %attribute, from, to);
+}
+
+/// A process that is not to set limits tried to.
+pub fn limit_refused(account: &str, client: &dyn Display) {
+    warn!(event = "limit-refused", account, %client);
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -48,6 +48,12 @@ pub struct Metrics {
     jobs: Counters<1>,
     sent: Counters<1>,
     pub notices: Gauge,
+    pub dict_connections: Gauge,
+    pub dict_garbage: Counter,
+    pub dict_lookups: Counter,
+    pub dict_marks: Counter,
+    pub dict_strangers: Counter,
+    dict_totals: Counters<1>,
 }
 
 /// How a measurement of a mailbox ended.
@@ -81,6 +87,17 @@ pub enum StatusWrite {
     Failed,
     /// Not to be tried again before somebody acts.
     Refused,
+}
+
+/// What a total that Dovecot told came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Total {
+    /// It is what was measured.
+    Agreed,
+    /// It is not: a reason to measure again.
+    Differed,
+    /// It is the usage now.
+    Taken,
 }
 
 /// What became of a notice.
@@ -158,6 +175,16 @@ impl Default for Metrics {
             jobs: declare(r, "jobs", "Runs of scheduled jobs, by job"),
             sent: declare(r, "notices_sent", "Notices handed to the mail server, by result"),
             notices: declare(r, "notices_waiting", "Notices that are waiting to be sent"),
+            dict_connections: declare(r, "dict_connections", "Connections of Dovecot's dict protocol that are open"),
+            dict_garbage: declare(
+                r,
+                "dict_garbage",
+                "Connections of the dict protocol closed because of what was sent, or because it came too slowly",
+            ),
+            dict_lookups: declare(r, "dict_lookups", "Lookups by Dovecot"),
+            dict_marks: declare(r, "dict_marks", "Folders that Dovecot has marked as changed"),
+            dict_strangers: declare(r, "dict_strangers", "Commands about users of Dovecot who are no accounts"),
+            dict_totals: declare(r, "dict_totals", "Totals told by Dovecot, by what they came to"),
             registry,
         }
     }
@@ -205,6 +232,15 @@ impl Metrics {
             Sent::Refused => "refused",
         };
         self.sent.get_or_create(&[("result", result)]).inc();
+    }
+
+    pub fn dict_total(&self, total: Total) {
+        let result = match total {
+            Total::Agreed => "agreed",
+            Total::Differed => "differed",
+            Total::Taken => "taken",
+        };
+        self.dict_totals.get_or_create(&[("result", result)]).inc();
     }
 
     pub fn job(&self, job: &'static str) {
