@@ -46,6 +46,14 @@ impl Daemon {
         Daemon { folder, port, child: None }
     }
 
+    /// Puts something else in the place of a piece of the configuration.
+    pub fn configure(&self, piece: &str, other: &str) {
+        let file = self.path("mailquotad.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(piece), "{piece} is not in\n{text}");
+        fs::write(&file, text.replacen(piece, other, 1)).unwrap();
+    }
+
     pub fn start(ldif: &str, more: &str) -> Daemon {
         let mut daemon = Daemon::prepare(ldif, more);
         daemon.run();

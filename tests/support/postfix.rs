@@ -51,12 +51,13 @@ impl Postfix {
 
     /// The same on a port that somebody else knows already; in a folder that has been used, it goes on with the queue.
     pub fn start_on(port: u16, root: &Path, mail: &Path, users: &[&str], policy: &str) -> Postfix {
-        let restrictions = format!(
-            "smtpd_recipient_restrictions = reject_unauth_destination, reject_unlisted_recipient, check_policy_service {policy}\n\
-             smtpd_end_of_data_restrictions = check_policy_service {policy}\n\
-             smtpd_policy_service_default_action = 451 4.3.5 no answer from the policy server\n"
-        );
-        Postfix::start_with(port, root, mail, users, &restrictions)
+        Postfix::start_with(port, root, mail, users, &asking(policy))
+    }
+
+    /// Hands mail for `users` to an LMTP server on a port of this machine instead.
+    pub fn start_lmtp(root: &Path, mail: &Path, users: &[&str], policy: &str, lmtp: u16) -> Postfix {
+        let lines = format!("{}virtual_transport = lmtp:inet:127.0.0.1:{lmtp}\n", asking(policy));
+        Postfix::start_with(free_port(), root, mail, users, &lines)
     }
 
     /// The same with other lines of main.cf in the place of those that ask mailquotad.
@@ -137,6 +138,15 @@ impl Postfix {
         let flushed = Command::new("postqueue").arg("-c").arg(self.root.join("etc")).arg("-f").status().unwrap();
         assert!(flushed.success());
     }
+}
+
+/// The lines of main.cf that ask a policy server at RCPT and at the end of the message.
+fn asking(policy: &str) -> String {
+    format!(
+        "smtpd_recipient_restrictions = reject_unauth_destination, reject_unlisted_recipient, check_policy_service {policy}\n\
+         smtpd_end_of_data_restrictions = check_policy_service {policy}\n\
+         smtpd_policy_service_default_action = 451 4.3.5 no answer from the policy server\n"
+    )
 }
 
 impl Drop for Postfix {
