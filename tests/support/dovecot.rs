@@ -114,7 +114,7 @@ impl Dovecot {
         let users: String = fs::read_to_string(&file).unwrap().lines().map(line).collect();
         fs::write(&file, users).unwrap();
         // Another second than that of the file before, which is what Dovecot goes by.
-        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(10);
+        let later = fs::metadata(&file).unwrap().modified().unwrap() + std::time::Duration::from_secs(10);
         fs::File::options().append(true).open(&file).unwrap().set_modified(later).unwrap();
     }
 
