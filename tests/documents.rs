@@ -29,6 +29,7 @@ fn every_metric_is_documented_and_every_documented_one_exists() {
     metrics.lookup("status", "found");
     metrics.scan(Scan::Complete);
     metrics.folder_scan(Scan::Complete);
+    metrics.watching("fanotify", true);
     metrics.status_write(StatusWrite::Done);
     metrics.job("resync");
     metrics.notice(Sent::Done);

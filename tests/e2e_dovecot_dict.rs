@@ -105,6 +105,7 @@ fn what_cannot_be_measured_is_what_dovecot_says() {
     let daemon = daemon("", "");
     let maildir =
         format!("path = \"{}/mail/%d/%n\"\nmeasure_after_delivery = \"100ms\"\n", daemon.folder.path().display());
+    let maildir = maildir + "watch = \"off\"\n";
     daemon.configure(&maildir, "kind = \"reported\"\n");
     let mut daemon = daemon;
     assert!(daemon.stop("TERM").success());

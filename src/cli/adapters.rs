@@ -10,10 +10,11 @@ use crate::directory::ldap::{Bind, Follow, LdapDirectory, LdapOptions, Password,
 use crate::directory::ldif::{LdifDirectory, LdifOptions};
 use crate::ledger::{SledLedger, SledOptions};
 use crate::mailer::{LmtpMailer, LmtpOptions, Login, Mailer, SmtpMailer, SmtpOptions};
-use crate::mailstore::maildir::{MaildirOptions, MaildirStore};
-use crate::mailstore::{MailStore, ReportedStore};
+use crate::mailstore::maildir::{self, MaildirOptions, MaildirStore};
+use crate::mailstore::{MailStore, Paths, ReportedStore, WatchError};
 use crate::service::notify::words::Language;
 use crate::service::settings::Settings;
+use crate::service::watch::OpenWatch;
 use crate::wire::endpoint::Endpoint;
 
 pub fn open_ledger(config: &Config) -> Result<SledLedger> {
@@ -97,14 +98,33 @@ pub fn mailer(config: &Config) -> Result<Arc<dyn Mailer>> {
 }
 
 pub fn mailstore(config: &Config) -> Arc<dyn MailStore> {
-    let options = &config.mailstore;
-    if options.kind == StoreKind::Reported {
-        return Arc::new(ReportedStore);
+    match config.mailstore.kind {
+        StoreKind::Maildir => Arc::new(maildir(config)),
+        StoreKind::Reported => Arc::new(ReportedStore),
     }
-    Arc::new(MaildirStore::new(MaildirOptions {
+}
+
+fn maildir(config: &Config) -> MaildirStore {
+    let options = &config.mailstore;
+    MaildirStore::new(MaildirOptions {
         path: options.path.clone(),
         layout: options.layout,
         sizes: options.sizes,
         types: config.quota.types.clone(),
-    }))
+    })
+}
+
+/// What watches the mail store, and how it is opened; `None` where it is not to be watched.
+pub fn watch(config: &Config) -> Option<(Arc<dyn Paths>, Box<OpenWatch>)> {
+    if config.mailstore.kind != StoreKind::Maildir {
+        return None;
+    }
+    let (means, places) = (config.mailstore.watch?, config.mailstore.watch_paths.clone());
+    let open = move || match places.is_empty() {
+        true => {
+            Err(WatchError::NotPossible("mailstore.path begins with an attribute: set mailstore.watch_paths".into()))
+        }
+        false => maildir::watch(&places, means),
+    };
+    Some((Arc::new(maildir(config)), Box::new(open)))
 }

@@ -68,6 +68,7 @@ async fn examine(config: &Config, findings: &mut Findings) {
     let health = surroundings::health(config).await;
     surroundings::ledger(config, health.as_ref(), findings);
     surroundings::mailstore(config, example.as_ref(), findings);
+    surroundings::watch(config, health.as_ref(), findings);
     surroundings::sockets(config, health.as_ref(), findings).await;
     postfix::examine(config, findings);
 }

@@ -30,6 +30,7 @@ use crate::service::measuring::Measuring;
 use crate::service::settings::Settings;
 use crate::service::status::DirectoryStatus;
 use crate::service::sync::Sync;
+use crate::service::watch::Watching;
 use crate::service::{catch_up, enforce, jobs, notify, outbox, resync};
 use crate::telemetry::metrics::Metrics;
 
@@ -72,6 +73,7 @@ impl House {
             directory,
             directory_status,
             metrics,
+            watch: Arc::default(),
         };
         Ok(House {
             api,
@@ -98,7 +100,16 @@ impl House {
             };
             self.tasks.spawn(measuring.follow_hints(hinted, delays, stop.clone()));
         }
+        self.watch(config, stop);
         self.schedule(config, stop);
+    }
+
+    fn watch(&mut self, config: &Config, stop: &CancellationToken) {
+        let Some((paths, open)) = adapters::watch(config) else { return };
+        let Api { accounting, watch, .. } = self.api.clone();
+        let watching = Watching::new(accounting, self.hints.clone(), paths, watch);
+        let stop = stop.clone();
+        self.tasks.spawn_blocking(move || watching.run(&open, &stop));
     }
 
     /// Starts only what a single command needs.
@@ -128,8 +139,8 @@ impl House {
         let setters = options.limit_setters.iter().map(|name| users::user(name).context("dovecot.limit_setters"));
         let limits = Limits { directory, setters: setters.collect::<Result<_>>()?, runtime: runtime.clone() };
         self.tasks.spawn(doubts.clone().run(self.hints.clone(), metrics, stop.clone()));
-        // What Dovecot told while nobody listened.
-        if !options.listen.is_empty() {
+        // What Dovecot told while nobody listened; who watches the mail store finds it anyway.
+        if !options.listen.is_empty() && adapters::watch(config).is_none() {
             let measuring = self.api.measuring.clone();
             self.tasks.spawn(catch_up::run(measuring, accounting.clone(), stop.clone()));
         }

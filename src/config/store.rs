@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::mailstore::maildir::{Layout, SizeKind};
+use crate::mailstore::maildir::{Layout, Means, SizeKind};
 use crate::wire::template::Template;
 
 use super::reader::Section;
@@ -47,6 +47,10 @@ pub struct MailStore {
     pub measure_after_delivery: Duration,
     /// How long changes of a mailbox that were seen are gathered before its folders are measured.
     pub measure_after_change: Duration,
+    /// `None`: not watched.
+    pub watch: Option<Means>,
+    /// The directories that all mailboxes lie below.
+    pub watch_paths: Vec<PathBuf>,
 }
 
 impl MailStore {
@@ -63,7 +67,13 @@ pub(super) fn read_mailstore(section: Section) -> MailStore {
     let layouts = [("maildir++", Layout::MaildirPlusPlus), ("fs", Layout::Fs)];
     let sizes = [("physical", SizeKind::Physical), ("virtual", SizeKind::Virtual)];
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mailstore = MailStore {
+    let means = [
+        ("auto", Some(Means::Auto)),
+        ("fanotify", Some(Means::Fanotify)),
+        ("inotify", Some(Means::Inotify)),
+        ("off", None),
+    ];
+    let mut mailstore = MailStore {
         kind,
         path: section.text("path", "/var/mail/%d/%n/Maildir", words::parsed),
         layout: section.text("layout", "maildir++", words::one_of(&layouts)),
@@ -74,7 +84,15 @@ pub(super) fn read_mailstore(section: Section) -> MailStore {
         },
         measure_after_delivery: section.text("measure_after_delivery", "2s", words::duration),
         measure_after_change: section.text("measure_after_change", "10ms", words::duration),
+        watch: section.text("watch", "auto", words::one_of(&means)),
+        watch_paths: section.list("watch_paths", &[], words::absolute),
     };
+    if mailstore.watch_paths.is_empty() {
+        mailstore.watch_paths.extend(mailstore.path.fixed_prefix().map(PathBuf::from));
+    }
+    if mailstore.watch_paths.is_empty() && matches!(mailstore.watch, Some(Means::Fanotify | Means::Inotify)) {
+        section.refuse("watch_paths", "is missing; accepted: where path begins with an attribute, the directories that all mailboxes lie below, as in [\"/home\"]");
+    }
     section.finish();
     mailstore
 }

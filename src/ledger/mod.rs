@@ -74,7 +74,7 @@ pub enum Shelf {
     Outbox,
     /// The directory as last seen.
     Directory,
-    /// When scheduled jobs last ran.
+    /// When scheduled jobs last ran, and until when the mail store was watched.
     Jobs,
     /// What the types of messages were found to be, by account.
     Types,

@@ -17,7 +17,9 @@ mod dir;
 mod folders;
 mod memory;
 mod name;
+mod places;
 mod scan;
+mod watch;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,6 +32,7 @@ use rustix::io::Errno;
 
 pub use folders::Layout;
 pub use name::SizeKind;
+pub use watch::{Means, open as watch};
 
 use self::folders::{Folder, list};
 use self::memory::Types;

@@ -1,4 +1,4 @@
-//! The mail store port: measuring what a mailbox holds.
+//! The mail store port: measuring what a mailbox holds, and hearing of changes.
 
 pub mod maildir;
 mod reported;
@@ -6,6 +6,7 @@ mod reported;
 pub use self::reported::ReportedStore;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::quota::usage::canonical_folder;
 use crate::quota::{Cells, Moment};
@@ -67,4 +68,58 @@ pub trait MailStore: Send + Sync + 'static {
         found.files = found.cells.total().messages;
         Ok(found)
     }
+}
+
+/// A store whose mailboxes lie at paths. Paths are those that the configuration leads to, whatever links are
+/// on the way.
+pub trait Paths: MailStore {
+    /// Where the mailbox of an account lies.
+    fn root(&self, mailbox: &MailboxRef) -> Result<String, MailStoreError>;
+
+    /// The address of the account whose mailbox would lie at `root`, where paths alone tell; `None` if there can be
+    /// none at this path.
+    fn address(&self, root: &str) -> Option<String>;
+
+    /// Whether [`address`](Paths::address) can tell at all. If not, the accounts must be asked for their paths.
+    fn tells_addresses(&self) -> bool;
+
+    /// How many levels the path of every mailbox has, where that is fixed.
+    fn levels(&self) -> Option<usize>;
+
+    /// The folder at `path`, which is `root` or below it, with `/` between levels; `None` if that is no folder.
+    fn folder(&self, root: &str, path: &[u8]) -> Option<String>;
+}
+
+/// What was seen in a store that is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Messages came to the folder at this path, or went from it.
+    Folder(Vec<u8>),
+    /// The directory at this path came or went: a folder, a mailbox, or what lies above mailboxes. One that was just
+    /// `created` is empty.
+    Directory { path: Vec<u8>, created: bool },
+    /// From some moment on, changes were not told.
+    Missed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WatchError {
+    #[error("{0}")]
+    NotPermitted(String),
+    /// The system, or this file system, does not know how.
+    #[error("{0}")]
+    NotPossible(String),
+    /// What worked no longer does.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Tells of changes, by whomever they are made. Only those that are made on this machine are seen.
+pub trait Watch: Send {
+    /// By which means, in a word.
+    fn by(&self) -> &'static str;
+
+    /// Waits for changes, for as long as `patience`, and adds them to `changes`. True where nothing more is waiting
+    /// to be told.
+    fn next(&mut self, patience: Duration, changes: &mut Vec<Change>) -> Result<bool, WatchError>;
 }

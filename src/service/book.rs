@@ -5,6 +5,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::{HashMap, HashTable};
 use parking_lot::RwLock;
@@ -36,12 +37,14 @@ pub struct Book {
     domains: RwLock<HashMap<Box<str>, Arc<Domain>, foldhash::fast::FixedState>>,
     /// By the hash of the normal form of the DN; filled only where a group names members by DN.
     dns: RwLock<Option<HashMap<u64, Target, foldhash::fast::FixedState>>>,
+    /// Grows whenever an account is put in.
+    version: AtomicU64,
 }
 
 impl Default for Book {
     fn default() -> Book {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Book { shards, domains: RwLock::default(), dns: RwLock::default() }
+        Book { shards, domains: RwLock::default(), dns: RwLock::default(), version: AtomicU64::new(0) }
     }
 }
 
@@ -81,6 +84,17 @@ impl Book {
             known.remove();
         }
         shard.accounts.insert_unique(hash_of, account, |known| hash(&known.address));
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Something that was computed from all accounts is out of date once this has moved on.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The place of an account's mail may have changed.
+    pub fn moved(&self) {
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Takes this very account out; another one that has taken over its address stays.

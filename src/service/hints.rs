@@ -7,6 +7,7 @@
 //! neither a flood of changes nor a slow disk makes a list grow.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -34,6 +35,7 @@ pub struct Delays {
 pub struct Hints {
     deliveries: mpsc::UnboundedSender<Arc<Account>>,
     marks: Arc<Marks>,
+    watched: Arc<AtomicBool>,
 }
 
 /// The other end, for [`Measuring::follow_hints`].
@@ -41,13 +43,16 @@ pub struct HintsTaken {
     deliveries: mpsc::UnboundedReceiver<Arc<Account>>,
     marked: mpsc::UnboundedReceiver<Marked>,
     marks: Arc<Marks>,
+    watched: Arc<AtomicBool>,
 }
 
 pub fn hints() -> (Hints, HintsTaken) {
     let (sender, deliveries) = mpsc::unbounded_channel();
     let (list, marked) = mpsc::unbounded_channel();
     let marks = Arc::new(Marks { noted: Mutex::default(), list });
-    (Hints { deliveries: sender, marks: marks.clone() }, HintsTaken { deliveries, marked, marks })
+    let watched = Arc::new(AtomicBool::new(false));
+    let hints = Hints { deliveries: sender, marks: marks.clone(), watched: watched.clone() };
+    (hints, HintsTaken { deliveries, marked, marks, watched })
 }
 
 impl Hints {
@@ -58,6 +63,11 @@ impl Hints {
             // No receiver is left only while the daemon stops.
             seat.hinted = self.deliveries.send(account.clone()).is_ok();
         }
+    }
+
+    /// Whether every change of the store is marked by itself: a delivery that has arrived is then known already.
+    pub fn watched(&self, all: bool) {
+        self.watched.store(all, Ordering::Relaxed);
     }
 
     /// A folder has changed, or come or gone. `folder` has `/` between levels.
@@ -74,9 +84,9 @@ impl Hints {
 impl Measuring {
     /// Measures what was hinted at until `stop`.
     pub async fn follow_hints(self: Arc<Self>, hinted: HintsTaken, delays: Delays, stop: CancellationToken) {
-        let HintsTaken { deliveries, marked, marks } = hinted;
+        let HintsTaken { deliveries, marked, marks, watched } = hinted;
         tokio::join!(
-            self.clone().follow_deliveries(deliveries, delays.delivery, stop.clone()),
+            self.clone().follow_deliveries(deliveries, delays.delivery, watched, stop.clone()),
             self.clone().follow_marks(marked, marks, delays.change, stop),
         );
     }

@@ -7,6 +7,7 @@
 //! - [`exempt`]: whom no quota stops; [`notify`]: what users and admins are told by mail.
 //! - [`measuring`], [`hints`], [`resync`]: what mailboxes hold. [`enforce`], [`jobs`]: what time does.
 //! - [`dict`]: what Dovecot tells of usage.
+//! - [`watch`]: changes in the mail store, as they happen.
 //! - [`listener`]: the one accept loop; [`conversation`]: sessions of requests and replies.
 
 pub mod account;
@@ -44,3 +45,4 @@ mod stored;
 pub mod sync;
 pub mod timers;
 pub mod transactions;
+pub mod watch;

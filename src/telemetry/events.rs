@@ -183,6 +183,29 @@ pub fn folders_scanned(account: &str, folders: usize, used: Usage, files: u64, t
     debug!(event = "folders-scanned", account, folders, bytes, messages, files, ms);
 }
 
+/// Changes in the mail store are seen from now on; `why` is what kept a better means from being used.
+pub fn watching(by: &str, why: Option<&str>) {
+    match why {
+        Some(why) => info!(event = "watching", by, why),
+        None => info!(event = "watching", by),
+    }
+}
+
+/// The mail store is not watched. Usage follows deliveries that the policy server hears of, and the jobs.
+pub fn not_watching(why: &dyn Display, retry: Duration) {
+    warn!(event = "not-watching", %why, retry_ms = millis(retry));
+}
+
+/// The kernel had more changes to tell than it could keep.
+pub fn watch_overflow() {
+    warn!(event = "watch-overflow");
+}
+
+/// Mailboxes that may have changed unseen were looked at, and `changed` of them are measured.
+pub fn watch_swept(accounts: usize, changed: usize, took: Duration) {
+    info!(event = "watch-swept", accounts, changed, ms = millis(took));
+}
+
 /// The mailbox could not be measured as a whole; its old usage stays.
 pub fn scan_incomplete(account: &str, why: &dyn Display) {
     warn!(event = "scan-incomplete", account, %why);

@@ -43,6 +43,9 @@ pub struct Metrics {
     scans: Counters<1>,
     folder_scans: Counters<1>,
     pub scanned_files: Counter,
+    watching: Gauges<1>,
+    pub watch_changes: Counter,
+    pub watch_overflows: Counter,
     status_writes: Counters<1>,
     pub outbox: Gauge,
     jobs: Counters<1>,
@@ -170,6 +173,17 @@ impl Default for Metrics {
                 "Measurements of single folders that were seen changing, by result",
             ),
             scanned_files: declare(r, "scanned_files", "Files that measurements have counted"),
+            watching: declare(
+                r,
+                "watching",
+                "Whether changes in the mail store are seen as they happen: 1 or 0, by means",
+            ),
+            watch_changes: declare(r, "watch_changes", "Changes seen in folders and directories of the mail store"),
+            watch_overflows: declare(
+                r,
+                "watch_overflows",
+                "How often there were more changes than the kernel could keep; what may have been missed was looked at",
+            ),
             status_writes: declare(r, "status_writes", "Writes of a status to the directory, by result"),
             outbox: declare(r, "outbox", "Writes to the directory that are waiting"),
             jobs: declare(r, "jobs", "Runs of scheduled jobs, by job"),
@@ -212,6 +226,10 @@ impl Metrics {
 
     pub fn folder_scan(&self, scan: Scan) {
         self.folder_scans.get_or_create(&[("result", scan.as_str())]).inc();
+    }
+
+    pub fn watching(&self, by: &'static str, on: bool) {
+        self.watching.get_or_create(&[("by", by)]).set(i64::from(on));
     }
 
     pub fn status_write(&self, write: StatusWrite) {

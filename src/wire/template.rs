@@ -9,6 +9,8 @@
 //! and the empty value are refused. The attribute at the very start is the exception: it is a path, and
 //! must be an absolute one without `..`.
 
+mod reverse;
+
 use std::fmt;
 use std::str::FromStr;
 

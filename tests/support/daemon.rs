@@ -38,6 +38,7 @@ impl Daemon {
             "[directory]\nkind = \"ldif\"\nfile = \"{dir}/organisation.ldif\"\n\
              [ledger]\npath = \"{dir}/ledger\"\n\
              [mailstore]\npath = \"{dir}/mail/%d/%n\"\nmeasure_after_delivery = \"100ms\"\n\
+             watch = \"off\"\n\
              [policy]\nlisten = [\"127.0.0.1:{port}\", \"unix:{dir}/policy.sock\"]\n\
              [http]\nsocket = \"{dir}/api.sock\"\n{more}\n",
             dir = root.display(),
@@ -70,9 +71,18 @@ impl Daemon {
         self.run_until("the daemon answers", |_| true);
     }
 
+    /// Starts `serve` by another program that is given the arguments, and returns when it says that it is well.
+    pub fn run_by(&mut self, program: &Path) {
+        self.run_program(program, "the daemon is ready", |health| health["status"] == "ok");
+    }
+
     fn run_until(&mut self, what: &str, holds: impl Fn(&Value) -> bool) {
+        self.run_program(Path::new(PROGRAM), what, holds);
+    }
+
+    fn run_program(&mut self, program: &Path, what: &str, holds: impl Fn(&Value) -> bool) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
-        let child = self.command(&["serve"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        let child = self.command_of(program, &["serve"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
         self.child = Some(child);
         until(what, || {
             if let Some(ended) = self.child.as_mut().unwrap().try_wait().unwrap() {
@@ -116,7 +126,11 @@ impl Daemon {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        self.command_of(Path::new(PROGRAM), args)
+    }
+
+    fn command_of(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(args).arg("-c").arg(self.path("mailquotad.toml")).stdin(Stdio::null());
         command
     }

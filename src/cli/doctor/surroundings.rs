@@ -13,7 +13,7 @@ use super::Findings;
 use crate::account::AccountEntry;
 use crate::cli::adapters;
 use crate::cli::client::Client;
-use crate::config::Config;
+use crate::config::{Config, StoreKind};
 use crate::mailstore::MailboxRef;
 use crate::wire::endpoint::Endpoint;
 
@@ -96,6 +96,25 @@ pub fn mailstore(config: &Config, example: Option<&AccountEntry>, findings: &mut
         Err(error) => {
             findings.wrong(AREA, format!("the mailbox of {}: {error}", example.address), "check mailstore.path")
         }
+    }
+}
+
+/// By which means changes are seen, as the daemon says.
+pub fn watch(config: &Config, health: Option<&Value>, findings: &mut Findings) {
+    const AREA: &str = "mailstore";
+    let Some(health) = health.filter(|_| config.mailstore.kind == StoreKind::Maildir) else { return };
+    let watch = &health["watch"];
+    match (watch["by"].as_str(), watch["why"].as_str()) {
+        _ if config.mailstore.watch.is_none() => findings.fine(AREA, "not watched (mailstore.watch is off)"),
+        (Some(by), None) => findings.fine(AREA, format!("changes are seen as they happen, by {by}")),
+        (Some(by), Some(why)) => {
+            findings.fine(AREA, format!("changes are seen as they happen, by {by}, for {why}"));
+        }
+        (None, why) => findings.wrong(
+            AREA,
+            format!("changes are not seen as they happen: {}", why.unwrap_or("the daemon was started without it")),
+            "see docs/watch.md; or set mailstore.watch = \"off\", and usage follows deliveries and jobs.resync",
+        ),
     }
 }
 

@@ -62,6 +62,18 @@ impl Listing {
     }
 }
 
+/// What a directory of this name adds to the name of a folder; `None` if it is no folder.
+pub fn level(layout: Layout, raw: &[u8]) -> Option<String> {
+    match layout {
+        Layout::MaildirPlusPlus if raw.len() > 1 && raw != b".." => {
+            let levels = raw.strip_prefix(b".")?;
+            Some(levels.split(|byte| *byte == b'.').map(mutf7::folder_level).collect::<Vec<_>>().join("/"))
+        }
+        Layout::Fs if !matches!(raw, b"." | b".." | b"cur" | b"new" | b"tmp") => Some(mutf7::folder_level(raw)),
+        _ => None,
+    }
+}
+
 /// A directory that was met and not yet entered.
 struct Met {
     path: CString,
@@ -172,17 +184,7 @@ impl Walk<'_> {
     }
 
     fn meet(&mut self, dir: BorrowedFd, path: &CStr, prefix: &str, entry: &CStr, kind: FileType) {
-        let raw = entry.to_bytes();
-        let level = match self.layout {
-            Layout::MaildirPlusPlus if raw.len() > 1 && raw != b".." => match raw.strip_prefix(b".") {
-                Some(levels) => {
-                    levels.split(|byte| *byte == b'.').map(mutf7::folder_level).collect::<Vec<_>>().join("/")
-                }
-                None => return,
-            },
-            Layout::Fs if !matches!(raw, b"." | b".." | b"cur" | b"new" | b"tmp") => mutf7::folder_level(raw),
-            _ => return,
-        };
+        let Some(level) = level(self.layout, entry.to_bytes()) else { return };
         let name = format!("{prefix}{level}");
         let link = match kind {
             FileType::Directory => false,

@@ -20,7 +20,7 @@ use crate::quota::Usage;
 
 /// Some 600 names at a time.
 const BUFFER: usize = 64 * 1024;
-const DIRECTORIES: [&CStr; 2] = [c"new", c"cur"];
+pub const DIRECTORIES: [&CStr; 2] = [c"new", c"cur"];
 
 /// What a folder held.
 #[derive(Debug)]

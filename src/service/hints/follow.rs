@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -59,6 +60,7 @@ impl Measuring {
         self: Arc<Self>,
         mut hinted: mpsc::UnboundedReceiver<Arc<Account>>,
         delay: Duration,
+        watched: Arc<AtomicBool>,
         stop: CancellationToken,
     ) {
         let mut due: Due<(Arc<Account>, Duration)> = Due::new();
@@ -73,6 +75,9 @@ impl Measuring {
                 }
                 () = due.next(), if running.len() < AT_ONCE => {
                     let Some((account, pause)) = due.pop() else { continue };
+                    if watched.load(Ordering::Relaxed) && self.has_arrived(&account) {
+                        continue;
+                    }
                     let measuring = self.clone();
                     running.spawn(async move {
                         let more = measuring.follow_up(&account).await;
@@ -87,6 +92,14 @@ impl Measuring {
                 }
             }
         }
+    }
+
+    /// Whether nothing is left to be looked for.
+    fn has_arrived(&self, account: &Account) -> bool {
+        let mut seat = account.lock();
+        let arrived = seat.measured().is_some() && seat.reserved(self.accounting.clock.now()) == Usage::ZERO;
+        seat.hinted &= !arrived;
+        arrived
     }
 
     /// Whether the account should be looked at again.

@@ -37,6 +37,7 @@ pub async fn health(State(api): State<Api>) -> Response {
         "directory_age_seconds": directory.current(now).map(|at| now.since(at).as_secs()),
         "bad_entries": directory.bad_count,
         "version": env!("CARGO_PKG_VERSION"),
+        "watch": api.watch.state(),
     });
     let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, [("x-health", status)], Json(body)).into_response()

@@ -46,6 +46,7 @@ use super::accounting::Accounting;
 use super::admission::Admission;
 use super::measuring::Measuring;
 use super::status::DirectoryStatus;
+use super::watch::WatchStatus;
 use crate::directory::Directory;
 use crate::telemetry::metrics::Metrics;
 
@@ -58,6 +59,7 @@ pub struct Api {
     pub directory: Arc<dyn Directory>,
     pub directory_status: Arc<DirectoryStatus>,
     pub metrics: Arc<Metrics>,
+    pub watch: Arc<WatchStatus>,
 }
 
 /// The routes. Over a unix socket the socket's mode says who may; over TCP `token` must be given as

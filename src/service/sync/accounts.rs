@@ -67,6 +67,7 @@ impl Sync {
         }
         book.put_dn(&entry.dn, &target);
         drop(self.accounting.limit(&account, limits, roots));
+        let mut moved = false;
         drop(self.accounting.with_seat(&account, |seat, _| {
             if seat.dn != entry.dn {
                 // A wish is made out to a DN.
@@ -77,9 +78,13 @@ impl Sync {
             (seat.inet_status, seat.mail_status) = (entry.inet_status, entry.mail_status);
             seat.specs = specs;
             seat.set_problem(problem);
+            moved = *seat.attributes() != entry.attributes;
             seat.set_attributes(entry.attributes);
             seat.set_links(links.clone());
         }));
+        if moved {
+            book.moved();
+        }
         for gone in old_links.alternates.iter().filter(|old| !links.alternates.contains(old)) {
             book.remove_other(gone, &target);
         }
