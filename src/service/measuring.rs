@@ -34,6 +34,8 @@ pub struct Measured {
     pub before: Usage,
     pub after: Usage,
     pub files: u64,
+    /// How long the store was read for, without what storing the result took.
+    pub reading: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -112,10 +114,10 @@ impl Measuring {
         only: Option<&[Box<str>]>,
     ) -> Result<Measured, MeasureError> {
         let before = account.lock().total();
-        let mut behind = false;
+        let (mut behind, mut reading) = (false, Duration::ZERO);
         if !self.store.measures() {
             account.lock().hinted = false;
-            return Ok(Measured { before, after: before, files: 0 });
+            return Ok(Measured { before, after: before, files: 0, reading: Duration::ZERO });
         }
         for _ in 0..TRIES {
             let based_on = {
@@ -123,7 +125,9 @@ impl Measuring {
                 seat.hinted &= only.is_some();
                 seat.revision
             };
+            let begun = tokio::time::Instant::now();
             let found = self.read(account, only).await?;
+            reading += begun.elapsed();
             if !found.problems.is_empty() {
                 return Err(MeasureError::Incomplete(found.problems));
             }
@@ -141,7 +145,7 @@ impl Measuring {
                         continue;
                     }
                     self.remember(account, found.memory).await?;
-                    return Ok(Measured { before, after, files });
+                    return Ok(Measured { before, after, files, reading });
                 }
                 Err(Overtaken) if account.lock().gone => return Err(MeasureError::Busy),
                 Err(Overtaken) => {}

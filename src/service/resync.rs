@@ -67,7 +67,7 @@ pub async fn measure_all(measuring: Arc<Measuring>, accounts: Vec<Arc<Account>>,
         };
         let account = account.address.to_string();
         match measured {
-            Ok(Measured { before, after, files: seen }) => {
+            Ok(Measured { before, after, files: seen, .. }) => {
                 done += 1;
                 files += seen;
                 changed += u64::from(before != after);

@@ -148,12 +148,15 @@ impl Measuring {
             Wanted::Whole => self.measure(account).await,
             Wanted::Folders(folders) => self.measure_folders(account, folders).await,
         };
+        // What counts is what the store had to read. A ledger that is slow to sync must not slow the next look down
+        // threefold.
+        let mut busy = begun.elapsed();
         match measured {
-            Ok(_) => {}
+            Ok(measured) => busy = measured.reading,
             Err(_) if account.lock().gone => {}
             Err(MeasureError::Busy) => taken.put_back(),
             Err(error) => events::scan_incomplete(&account.address, &error),
         }
-        taken.pause = (begun.elapsed() * REST).min(LONGEST_PAUSE);
+        taken.pause = (busy * REST).min(LONGEST_PAUSE);
     }
 }
