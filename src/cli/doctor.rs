@@ -2,6 +2,7 @@
 //! the daemon may run or not.
 
 mod directory;
+mod dovecot;
 mod postfix;
 mod surroundings;
 
@@ -17,7 +18,7 @@ use crate::config::Config;
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// Where: `configuration`, `directory`, `ledger`, `mailstore`, `sockets`, `postfix`.
+    /// Where: `configuration`, `directory`, `ledger`, `mailstore`, `sockets`, `postfix`, `dovecot`.
     area: &'static str,
     fine: bool,
     what: String,
@@ -71,6 +72,7 @@ async fn examine(config: &Config, findings: &mut Findings) {
     surroundings::watch(config, health.as_ref(), findings);
     surroundings::sockets(config, health.as_ref(), findings).await;
     postfix::examine(config, findings);
+    dovecot::examine(config, findings);
 }
 
 fn print(findings: &Findings) {
