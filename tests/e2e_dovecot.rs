@@ -14,6 +14,7 @@ mod support {
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use support::api::Api;
@@ -117,6 +118,31 @@ fn every_way_of_changing_a_mailbox_shows_in_the_right_cell() {
     // What was told is what lies there, and what a scan finds.
     same_as_a_scan(&mut site);
     assert!(!site.dovecot.log().contains("dict"), "Dovecot had trouble:\n{}", site.dovecot.log());
+}
+
+/// Runs doctor with a Dovecot of our own in the place of the system's.
+#[test]
+fn doctor_is_content_with_what_we_ship_and_not_without() {
+    let site = Site::start("");
+    let bin = site.daemon.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let look = |config: &str| {
+        let script = format!("#!/bin/sh\nexec /usr/bin/doveconf -c {} \"$@\"\n", site.dovecot.path(config).display());
+        fs::write(bin.join("doveconf"), script).unwrap();
+        fs::set_permissions(bin.join("doveconf"), PermissionsExt::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display());
+        let output = site.daemon.command(&["doctor", "--format", "json"]).env("PATH", path).output().unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = said["findings"].as_array().unwrap().clone();
+        let of_dovecot = findings.into_iter().filter(|finding| finding["area"] == "dovecot");
+        of_dovecot.map(|finding| (finding["fine"] == true, finding["what"].to_string())).collect::<Vec<_>>()
+    };
+    let fine = look("dovecot.conf");
+    assert!(fine.len() == 2 && fine.iter().all(|(fine, _)| *fine), "{fine:?}");
+    let config = fs::read_to_string(site.dovecot.path("dovecot.conf")).unwrap();
+    fs::write(site.dovecot.path("other.conf"), config.replace("notify_status_dict", "other_dict")).unwrap();
+    let wrong = look("other.conf");
+    assert!(wrong.iter().any(|(fine, what)| !fine && what.contains("notify_status does not lead")), "{wrong:?}");
 }
 
 /// The cells equal the files, and a scan changes nothing.

@@ -95,8 +95,8 @@ fn of_200_messages_at_once_no_more_are_accepted_than_fit() {
 
 #[test]
 fn a_mailbox_over_its_quota_takes_what_its_rules_say() {
-    let mut site =
-        Site::start("100K", "[quota]\nrules = [\"Trash:storage=+100M\"]\n[enforcement]\ngrace_period = \"1h\"\n");
+    let rules = "[quota]\nrules = [\"Trash:storage=+100M\"]\nextension_folders = true\n";
+    let mut site = Site::start("100K", &format!("{rules}[enforcement]\ngrace_period = \"1h\"\n"));
     let mut imap = site.dovecot.login(ANNA);
     imap.ok("CREATE Trash");
     assert!(imap.append("INBOX", &message(60_000)).unwrap().contains(" OK"));
@@ -105,6 +105,14 @@ fn a_mailbox_over_its_quota_takes_what_its_rules_say() {
     let mut smtp = Smtp::connect(site.postfix.port);
     let refusal = smtp.send(&[ANNA], 1000);
     assert!(refusal.starts_with("452 4.2.2"), "{refusal}");
+    // There is room for what is addressed to Trash, and it lands there.
+    let answer = smtp.send(&["anna+Trash@example.org"], 1000);
+    assert!(answer.starts_with("250"), "{answer}");
+    until("it lies in Trash", || site.api.cell(ANNA, "Trash").1 == 1);
+    assert_eq!(site.daemon.json(&["explain", "anna+Trash@example.org"])["verdict"], "pass");
+    imap.ok("SELECT Trash");
+    imap.ok("STORE 1 +FLAGS (\\Deleted)");
+    imap.ok("EXPUNGE");
     // The rule gives Trash room of its own, and moving there makes room for new mail.
     imap.ok("SELECT INBOX");
     imap.ok("MOVE 1 Trash");

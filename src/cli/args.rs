@@ -183,9 +183,9 @@ pub struct Explain {
     /// The size of the message, in bytes or with K, M, G or T
     #[arg(long, default_value = "0", value_parser = bytes)]
     pub size: u64,
-    /// The folder that it is filed in
-    #[arg(long, value_name = "FOLDER", default_value = "INBOX")]
-    pub folder: String,
+    /// The folder that it is filed in [default: INBOX, or what the address says]
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Option<String>,
     /// The message type, by its name in [quota.types]
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: Option<String>,

@@ -137,6 +137,7 @@ impl Config {
             defaults: Arc::new(self.quota.defaults()),
             roots: self.quota.roots.clone().into(),
             delimiter: self.quota.recipient_delimiter.clone().into(),
+            extension_folders: self.quota.extension_folders,
             reservation: self.enforcement.reservation_timeout,
             texts: self.policy.texts.clone(),
             exempt: self.exempt.clone(),

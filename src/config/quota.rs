@@ -29,6 +29,8 @@ pub struct Quota {
     pub max_message_size: Option<u64>,
     /// Characters that part an address from its extension (`user+folder`).
     pub recipient_delimiter: Vec<char>,
+    /// Whether an extension names the folder that the message lands in.
+    pub extension_folders: bool,
     pub types: TypeTable,
     /// Which buckets beside the default one count.
     pub kinds: Kinds,
@@ -56,6 +58,7 @@ pub(super) fn read(section: Section) -> Quota {
         roots: read_roots(&section),
         max_message_size: section.text("max_message_size", "-1", words::maximum(units)),
         recipient_delimiter: section.text("recipient_delimiter", "+", delimiter),
+        extension_folders: section.flag("extension_folders", false),
         kinds: Kinds { types: section.flag("type_quotas", true), folders: section.flag("folder_quotas", true) },
         typed: exempt::read_typed(&section, types.names()),
         types,

@@ -12,7 +12,7 @@ use super::account::{Account, Seat};
 use super::accounting::Accounting;
 use super::domain::Domain;
 use super::exempt::kind_of;
-use super::expansion::{Expansion, expand};
+use super::expansion::{Expansion, expand, extension};
 use super::hints::Hints;
 use super::policy::Answer;
 use super::roots::Fillings;
@@ -45,10 +45,20 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// What is known of a message while it comes in: its size, and its type where the client tells.
-    fn of(request: &Request<'_>, settings: &'a Settings) -> Message<'a> {
-        Message { size: request.size, folder: INBOX, kind: kind_of(&settings.typed, request) }
+    /// What is known of a message while it comes in: its size, its type where the client tells, and its folder
+    /// where the address does.
+    fn of(request: &'a Request<'_>, extended: bool, settings: &'a Settings) -> Message<'a> {
+        let folder = folder_of(settings, request.recipient, extended);
+        Message { size: request.size, folder, kind: kind_of(&settings.typed, request) }
     }
+}
+
+/// Whom a message is for.
+struct Whom<'a> {
+    accounts: &'a [Arc<Account>],
+    others: bool,
+    /// By an address with an extension.
+    extended: bool,
 }
 
 impl Admission {
@@ -126,14 +136,14 @@ impl Admission {
     /// held for it until then, in every account that it goes to.
     fn judge_all(
         &self,
-        accounts: &[Arc<Account>],
-        others: bool,
+        whom: &Whom<'_>,
         request: &Request<'_>,
         settings: &Settings,
         now: Moment,
         hold: Option<Moment>,
     ) -> Verdict {
-        let message = Message::of(request, settings);
+        let Whom { accounts, others, extended } = *whom;
+        let message = Message::of(request, extended, settings);
         if !accounts.is_empty() && self.is_exempt(request, accounts, settings, now) {
             if let Some(until) = hold {
                 accounts.iter().for_each(|account| account.lock().reserve(message.size.max(1), until));
@@ -221,12 +231,15 @@ impl Admission {
 
     fn rcpt(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Verdict {
         let found = self.expand(settings, request.recipient);
-        let verdict = self.judge_all(&found.accounts, found.others, request, settings, now, None);
+        let whom = Whom { accounts: &found.accounts, others: found.others, extended: found.extended };
+        let verdict = self.judge_all(&whom, request, settings, now, None);
         self.look_again(verdict, &found.accounts, now);
         if verdict.action == Action::Pass
             && let Some(key) = self.transactions.key((host(peer), request.server_address), request.instance)
         {
-            self.transactions.add(key, &found.accounts, found.others);
+            // At the end of a message for several nobody says who had which folder: nothing is refused for those.
+            let elsewhere = folder_of(settings, request.recipient, found.extended) != INBOX;
+            self.transactions.add(key, &found.accounts, found.others || elsewhere);
         }
         verdict
     }
@@ -234,25 +247,32 @@ impl Admission {
     fn end_of_message(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Verdict {
         let key = self.transactions.key((host(peer), request.server_address), request.instance);
         let remembered = key.and_then(|key| self.transactions.take(key));
-        let (accounts, others): (SmallVec<[Arc<Account>; 4]>, bool) = if request.recipient.is_empty() {
+        let (accounts, others, extended): (SmallVec<[Arc<Account>; 4]>, bool, bool) = if request.recipient.is_empty() {
             let Some(transaction) = remembered else {
                 return Verdict { action: Action::Pass, reason: Reason::Unknown };
             };
             // Fewer were remembered than Postfix accepted: the rest, whoever it is, must get its mail.
             let others = transaction.others || transaction.addresses < request.recipient_count;
-            (transaction.accounts.into_iter().collect(), others)
+            (transaction.accounts.into_iter().collect(), others, false)
         } else {
             let found = self.expand(settings, request.recipient);
-            (found.accounts, found.others)
+            (found.accounts, found.others, found.extended)
         };
         let until = now.after(settings.reservation);
-        let verdict = self.judge_all(&accounts, others, request, settings, now, Some(until));
+        let verdict =
+            self.judge_all(&Whom { accounts: &accounts, others, extended }, request, settings, now, Some(until));
         self.look_again(verdict, &accounts, now);
         if verdict.action == Action::Pass {
             accounts.iter().for_each(|account| self.hints.soon(account, &mut account.lock()));
         }
         verdict
     }
+}
+
+/// The folder that mail for an address lands in.
+pub fn folder_of<'a>(settings: &Settings, address: &'a str, extended: bool) -> &'a str {
+    let named = if settings.extension_folders && extended { extension(&settings.delimiter, address) } else { None };
+    named.filter(|name| !name.eq_ignore_ascii_case(INBOX)).unwrap_or(INBOX)
 }
 
 /// What a status comes to while it is about to be written. `overquota` that is to be taken back has lost its

@@ -21,6 +21,8 @@ pub struct Expansion {
     pub accounts: SmallVec<[Arc<Account>; 4]>,
     /// Part of it leads to addresses that are not here.
     pub others: bool,
+    /// It is nobody's with its extension, and somebody's without.
+    pub extended: bool,
 }
 
 impl Expansion {
@@ -35,14 +37,16 @@ pub fn expand(book: &Book, delimiter: &[char], address: &str) -> Expansion {
     let mut buffer = [0; LONGEST];
     match lower_case(address, &mut buffer) {
         Some(lower) => {
-            if let Some(target) = look_up(book, delimiter, lower) {
+            if let Some((target, extended)) = look_up(book, delimiter, lower) {
+                found.extended = extended;
                 follow(book, &target, &mut found);
             }
         }
         None if address.is_ascii() || address.len() > LONGEST => {}
         // Rare (RFC 6531), so it may allocate.
         None => {
-            if let Some(target) = look_up(book, delimiter, &address.to_lowercase()) {
+            if let Some((target, extended)) = look_up(book, delimiter, &address.to_lowercase()) {
+                found.extended = extended;
                 follow(book, &target, &mut found);
             }
         }
@@ -59,10 +63,10 @@ fn lower_case<'a>(address: &str, buffer: &'a mut [u8; LONGEST]) -> Option<&'a st
     std::str::from_utf8(lower).ok()
 }
 
-/// The address itself, else without its extension, else what takes all mail of the domain.
-fn look_up(book: &Book, delimiter: &[char], address: &str) -> Option<Target> {
+/// The address itself, else without its extension (and that it is), else what takes all mail of the domain.
+fn look_up(book: &Book, delimiter: &[char], address: &str) -> Option<(Target, bool)> {
     if let Some(target) = book.find(address) {
-        return Some(target);
+        return Some((target, false));
     }
     let at = address.rfind('@')?;
     let (local, domain) = address.split_at(at);
@@ -70,10 +74,19 @@ fn look_up(book: &Book, delimiter: &[char], address: &str) -> Option<Target> {
         let mut buffer = [0; LONGEST];
         let plain = join(&local[..end], domain, &mut buffer)?;
         if let Some(target) = book.find(plain) {
-            return Some(target);
+            return Some((target, true));
         }
     }
-    book.find(domain)
+    Some((book.find(domain)?, false))
+}
+
+/// What stands between the delimiter and the domain.
+pub fn extension<'a>(delimiter: &[char], address: &'a str) -> Option<&'a str> {
+    let (local, _) = address.rsplit_once('@')?;
+    let at = local.find(delimiter).filter(|at| *at > 0)?;
+    let mut rest = local[at..].chars();
+    rest.next();
+    Some(rest.as_str()).filter(|extension| !extension.is_empty())
 }
 
 fn join<'a>(local: &str, domain: &str, buffer: &'a mut [u8; LONGEST]) -> Option<&'a str> {

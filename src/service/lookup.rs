@@ -13,7 +13,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::admission::{Admission, INBOX, Message};
+use super::admission::{Admission, INBOX, Message, folder_of};
 use super::conversation::{Protocol, Tally, converse};
 use super::domain::Domain;
 use super::expansion::Expansion;
@@ -49,8 +49,9 @@ impl Map {
 }
 
 /// Who a key means.
-enum Meant {
-    Accounts(Expansion),
+enum Meant<'k> {
+    /// With the folder that their mail lands in.
+    Accounts(Expansion, &'k str),
     Domain(Arc<Domain>),
     Nobody,
 }
@@ -95,36 +96,38 @@ impl Lookups {
         }
     }
 
-    fn meant(&self, key: &str, settings: &Settings) -> Meant {
+    fn meant<'k>(&self, key: &'k str, settings: &Settings) -> Meant<'k> {
         // `<>` and the like are nobody; brackets around an address are Sendmail's.
         let key = key.strip_prefix('<').and_then(|key| key.strip_suffix('>')).unwrap_or(key);
         if key.contains('@') {
             let found = self.admission.expand(settings, key);
-            return if found.is_unknown() { Meant::Nobody } else { Meant::Accounts(found) };
+            let folder = folder_of(settings, key, found.extended);
+            return if found.is_unknown() { Meant::Nobody } else { Meant::Accounts(found, folder) };
         }
         let known = self.admission.accounting().book.domain(&key.to_lowercase());
         let named = known.filter(|domain| domain.lock().entry.is_some());
         named.map_or(Meant::Nobody, Meant::Domain)
     }
 
-    fn judge(&self, meant: &Meant, size: u64, settings: &Settings, now: Moment) -> Verdict {
-        let message = Message { size, folder: INBOX, kind: None };
+    fn judge(&self, meant: &Meant<'_>, size: u64, settings: &Settings, now: Moment) -> Verdict {
+        let message = |folder| Message { size, folder, kind: None };
         match meant {
-            Meant::Accounts(found) => {
+            Meant::Accounts(found, folder) => {
+                let message = message(folder);
                 self.admission.judge_found(&found.accounts, found.others, message, settings, now, None)
             }
             Meant::Domain(domain) => self.admission.judge_domain(domain, size, settings, now),
-            Meant::Nobody => self.admission.judge_found(&[], false, message, settings, now, None),
+            Meant::Nobody => self.admission.judge_found(&[], false, message(INBOX), settings, now, None),
         }
     }
 
-    fn status(&self, meant: &Meant, size: u64, settings: &Settings, value: &mut String) -> bool {
+    fn status(&self, meant: &Meant<'_>, size: u64, settings: &Settings, value: &mut String) -> bool {
         let accounting = self.admission.accounting();
         let now = accounting.clock.now();
         let verdict = self.judge(meant, size, settings, now);
         accounting.metrics.verdict(verdict);
         let refusal = settings.texts.reply(verdict);
-        if let Meant::Accounts(found) = meant {
+        if let Meant::Accounts(found, _) = meant {
             match refusal {
                 Some(_) => self.admission.look_again(verdict, &found.accounts, now),
                 None => self.admission.announce(&found.accounts),
@@ -136,7 +139,7 @@ impl Lookups {
         refusal.is_some()
     }
 
-    fn verdict(&self, meant: &Meant, size: u64, settings: &Settings, value: &mut String) -> bool {
+    fn verdict(&self, meant: &Meant<'_>, size: u64, settings: &Settings, value: &mut String) -> bool {
         let verdict = self.judge(meant, size, settings, self.admission.accounting().clock.now());
         let _ = write!(value, "{} {}", verdict.action.as_str(), word(verdict.reason));
         if let Some(text) = settings.texts.reply(verdict) {
@@ -146,10 +149,10 @@ impl Lookups {
     }
 
     /// An address that leads to several accounts has no figures of its own.
-    fn figures(&self, meant: &Meant, value: &mut String) -> bool {
+    fn figures(&self, meant: &Meant<'_>, value: &mut String) -> bool {
         let accounting = self.admission.accounting();
         let (used, limit, standing, status) = match meant {
-            Meant::Accounts(found) => {
+            Meant::Accounts(found, _) => {
                 let [account] = found.accounts.as_slice() else { return false };
                 let report = report::account(accounting, account);
                 let Some(bucket) = report.buckets.first() else { return false };

@@ -57,6 +57,8 @@ pub struct Settings {
     pub roots: Arc<[Root]>,
     /// The characters of which any one separates a local part from its extension.
     pub delimiter: Box<[char]>,
+    /// Whether an extension names the folder that the message lands in.
+    pub extension_folders: bool,
     /// How long room is held for a message that the store has not reported.
     pub reservation: Duration,
     pub texts: Texts,

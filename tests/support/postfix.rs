@@ -56,7 +56,8 @@ impl Postfix {
 
     /// Hands mail for `users` to an LMTP server on a port of this machine instead.
     pub fn start_lmtp(root: &Path, mail: &Path, users: &[&str], policy: &str, lmtp: u16) -> Postfix {
-        let lines = format!("{}virtual_transport = lmtp:inet:127.0.0.1:{lmtp}\n", asking(policy));
+        let lines =
+            format!("{}recipient_delimiter = +\nvirtual_transport = lmtp:inet:127.0.0.1:{lmtp}\n", asking(policy));
         Postfix::start_with(free_port(), root, mail, users, &lines)
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Api, Failure, Given};
 use crate::quota::Level;
-use crate::service::admission::{INBOX, Message};
+use crate::service::admission::{Message, folder_of};
 use crate::service::exempt::kind_of;
 use crate::service::report::{self, AccountReport, DomainReport, Explanation};
 use crate::telemetry::metrics::Whose;
@@ -72,9 +72,11 @@ pub struct Question {
 }
 
 pub async fn explain(State(api): State<Api>, Given(question): Given<Question>) -> Json<Explanation> {
-    let folder = question.folder.as_deref().unwrap_or(INBOX);
-    let folder = crate::quota::usage::canonical_folder(folder);
     let settings = api.admission.settings();
+    let extended = api.admission.expand(&settings, &question.recipient).extended;
+    let lands_in = folder_of(&settings, &question.recipient, extended);
+    let folder = question.folder.as_deref().unwrap_or(lands_in);
+    let folder = crate::quota::usage::canonical_folder(folder);
     let request = Request {
         recipient: &question.recipient,
         size: question.size,
