@@ -9,11 +9,9 @@ mod support {
     pub mod wait;
 }
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
 use support::daemon::{Daemon, free_port, put_message};
 use support::postfix::{Postfix, give};
@@ -134,60 +132,4 @@ fn notices_wait_for_a_mail_server_and_arrive_once() {
     assert_eq!(daemon.output(&["check", "--notify"]).status.code(), Some(3));
     assert_eq!(notices(&daemon, "anna").len(), 1);
     assert_eq!(daemon.log().matches("event=notice-sent").count(), 1);
-}
-
-#[test]
-fn fifty_kills_lose_no_notice_and_repeat_none_under_another_name() {
-    const ROUNDS: usize = 50;
-    let users: Vec<(String, &str)> = (0..ROUNDS).map(|n| (format!("user{n}"), "10K")).collect();
-    let names: Vec<String> = users.iter().map(|(name, _)| name.clone()).collect();
-    let (mut daemon, port) = prepare(&organisation("-1", &users), "postmaster = \"nobody\"\n");
-    let maildirs: Vec<_> = names.iter().map(|name| daemon.maildir("example.org", name)).collect();
-    daemon.run();
-    daemon.ok(&["resync", "--all"]);
-    let _postfix = postfix(&daemon, port, &names);
-    for (round, (name, maildir)) in names.iter().zip(&maildirs).enumerate() {
-        fill(maildir, "1", 11_000);
-        let address = format!("{name}@example.org");
-        let mut resync =
-            daemon.command(&["resync", &address]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // The kill falls anywhere from before the measurement to after the delivery.
-        std::thread::park_timeout(Duration::from_millis(20 + 7 * (round as u64 % 25)));
-        daemon.stop("KILL");
-        let _ = resync.wait().unwrap();
-        daemon.run();
-    }
-    daemon.ok(&["resync", "--all"]);
-    until("every account has its notice", || names.iter().all(|name| !notices(&daemon, name).is_empty()));
-    until("nothing waits", || {
-        let metrics = std::process::Command::new("curl")
-            .args(["-s", "--unix-socket"])
-            .arg(daemon.path("api.sock"))
-            .arg("http://mailquotad/metrics")
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&metrics.stdout).contains("mailquotad_notices_waiting 0\n")
-    });
-    let mut repeated = 0;
-    for name in &names {
-        let mut ids: BTreeMap<String, usize> = BTreeMap::new();
-        for notice in notices(&daemon, name) {
-            *ids.entry(header(&notice, "Message-ID").to_owned()).or_default() += 1;
-        }
-        assert_eq!(ids.len(), 1, "{name} is told once: {ids:?}");
-        repeated += ids.values().sum::<usize>() - 1;
-    }
-    // Only a kill makes a repetition: in one life of the daemon no notice is sent twice.
-    for life in daemon.log().split("service=policy").skip(1) {
-        let sent: Vec<&str> =
-            life.lines().filter_map(|line| line.split_once("event=notice-sent").map(|(_, rest)| rest)).collect();
-        let distinct: BTreeSet<&str> = sent.iter().copied().collect();
-        assert_eq!(sent.len(), distinct.len(), "{sent:?}");
-    }
-    let noted = daemon.log().matches("event=notice-sent").count();
-    println!(
-        "{ROUNDS} kills: {ROUNDS} notices arrived, {repeated} of them again with the same Message-ID; the daemon saw \
-         {noted} taken over, {} of them for the second time",
-        noted.saturating_sub(ROUNDS)
-    );
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mailquotad::account::{EntryId, Status};
 use mailquotad::directory::Change;
-use mailquotad::ledger::{MemoryLedger, Op, Outcome, Shelf};
+use mailquotad::ledger::{Ledger, MemoryLedger, Op, Outcome, Shelf};
 use mailquotad::mailstore::maildir::{MaildirOptions, MaildirStore};
 use mailquotad::quota::{CellKey, Delta, Level, Moment, Usage};
 use mailquotad::service::admission::Message;
@@ -225,6 +225,53 @@ fn what_a_failing_ledger_missed_is_stored_by_the_next_settling() {
     assert_eq!(wished(&site), ["aanna@example.org", "dexample.org"]);
     let stored = site.accounting.ledger.read("anna@example.org").unwrap().unwrap();
     assert_eq!(stored.standings[0].1.level, Level::Blocked);
+}
+
+#[test]
+fn what_was_told_while_the_ledger_failed_is_remembered_once_it_writes_again() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let fails = broken.clone();
+    let ledger = Arc::new(FailingLedger::new(MemoryLedger::new(), move |_| fails.load(Ordering::SeqCst)));
+    let settings = "[notify]\nenabled = true\nfrom = \"quota@example.org\"\n";
+    let entries = || [domain(1, "example.org", "5"), account(2, "anna@example.org", "10")];
+    let mut site = Site::on(ledger.clone(), settings);
+    site.load(entries());
+    let heal = |site: &Site| {
+        broken.store(false, Ordering::SeqCst);
+        drop(ledger.submit(vec![Op::Remove { shelf: Shelf::Jobs, key: b"none"[..].into() }]));
+        site.accounting.settle_accounts();
+        site.accounting.settle_domains();
+    };
+    let told = || {
+        let mut subjects = Vec::new();
+        let mut each = |key: &[u8], _| {
+            if let Some(subject) = key.strip_prefix(b"t") {
+                subjects.push(String::from_utf8_lossy(subject).into_owned());
+            }
+        };
+        ledger.shelf_all(Shelf::Notices, &mut each).unwrap();
+        subjects
+    };
+    broken.store(true, Ordering::SeqCst);
+    site.holds("anna@example.org", 20, 1);
+    assert!(told().is_empty(), "the ledger has not heard of it");
+    heal(&site);
+    assert_eq!(told(), ["aanna@example.org", "dexample.org"]);
+    // Another life of the daemon knows of it.
+    let mut next = Site::on(ledger.clone(), settings);
+    next.load(entries());
+    let waiting = next.accounting.notices.waiting();
+    assert!(waiting.is_empty(), "nothing is told twice: {waiting:?}");
+
+    // And what is forgotten while the ledger fails does not stay in it.
+    broken.store(true, Ordering::SeqCst);
+    for days in [8, 16] {
+        site.clock.set(Moment(days * 24 * 60 * MINUTE));
+        site.holds("anna@example.org", 0, 0);
+    }
+    assert_eq!(told(), ["aanna@example.org", "dexample.org"]);
+    heal(&site);
+    assert_eq!(told(), [""; 0]);
 }
 
 #[test]

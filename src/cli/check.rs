@@ -1,16 +1,18 @@
 //! `mailquotad check`: what everybody holds, as a table, JSON lines or CSV.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use anyhow::{Result, bail};
+use serde::Deserialize;
 
 use super::args::{Check, TableFormat};
 use super::client::{Client, part};
 use super::exit::Exit;
-use super::table;
+use super::table::{self, Shown, Table};
 use crate::quota::Level;
-use crate::service::http::check::Line;
-use crate::service::report::{AccountReport, BucketReport, DomainReport};
+use crate::service::http::check::{ACCOUNT_LINE, Line};
+use crate::service::report::{AccountReport, Both, BucketReport, DomainReport};
 
 pub async fn check(client: &Client, args: &Check) -> Result<Exit> {
     let mut query =
@@ -20,11 +22,11 @@ pub async fn check(client: &Client, args: &Check) -> Result<Exit> {
     let mut answer = client.get_lines(&format!("/v1/check?{}", query.join("&"))).await?;
     let mut paper = Paper::new(args.format)?;
     let mut exit = Exit::Fine;
-    while let Some(line) = answer.line_as(Line::read).await? {
-        if worth_attention(&line) {
+    while let Some((attention, written)) = answer.line_as(|line| paper.take(line)).await? {
+        if attention {
             exit = Exit::Findings;
         }
-        if let Err(error) = paper.line(&line) {
+        if let Err(error) = written {
             // `| head` has seen enough.
             match error.kind() {
                 std::io::ErrorKind::BrokenPipe => return Ok(exit),
@@ -54,11 +56,47 @@ enum Paper {
 }
 
 struct Tables {
-    accounts: comfy_table::Table,
-    domains: comfy_table::Table,
+    accounts: Table,
+    domains: Table,
     notes: Vec<String>,
     /// Why the directory is away, and for how long.
     lost: Option<String>,
+}
+
+/// What a table shows of an account. Borrowed from the line, because a large site has a hundred thousand of them
+/// and their many little texts would each be copied.
+#[derive(Deserialize)]
+struct Row<'a> {
+    #[serde(borrow)]
+    account: Cow<'a, str>,
+    #[serde(borrow)]
+    buckets: Vec<RowBucket<'a>>,
+    problem: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RowBucket<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    used: Both<u64>,
+    limit: Both<Option<u64>>,
+    standing: Level,
+}
+
+impl<'a> Row<'a> {
+    /// `None` for a line about anything else.
+    fn read(line: &'a [u8]) -> serde_json::Result<Option<Row<'a>>> {
+        match std::str::from_utf8(line) {
+            Ok(text) if text.starts_with(ACCOUNT_LINE) => serde_json::from_str(text).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl RowBucket<'_> {
+    fn shown(&self) -> Shown<'_> {
+        Shown { name: &self.name, used: self.used, limit: self.limit, standing: self.standing }
+    }
 }
 
 const CSV_HEAD: &str =
@@ -69,8 +107,8 @@ impl Paper {
         let out = || std::io::BufWriter::new(std::io::stdout().lock());
         Ok(match format {
             TableFormat::Text => Paper::Text(Box::new(Tables {
-                accounts: table::new(&table::ACCOUNT_HEAD, &[2, 3, 4]),
-                domains: table::new(&table::DOMAIN_HEAD, &[1, 2, 3, 4, 5]),
+                accounts: Table::new(&table::ACCOUNT_HEAD, &[2, 3, 4]),
+                domains: Table::new(&table::DOMAIN_HEAD, &[1, 2, 3, 4, 5]),
                 notes: Vec::new(),
                 lost: None,
             })),
@@ -83,6 +121,18 @@ impl Paper {
         })
     }
 
+    /// Takes in a line of the answer: whether it is worth attention, and whether it could be written.
+    fn take(&mut self, line: &[u8]) -> serde_json::Result<(bool, std::io::Result<()>)> {
+        if let (Paper::Text(tables), Some(row)) = (&mut *self, Row::read(line)?) {
+            tables.accounts.account(&row.account, row.buckets.iter().map(|bucket| bucket.shown()));
+            tables.notes.extend(row.problem.as_ref().map(|problem| format!("{}: {problem}", row.account)));
+            let over = row.buckets.iter().any(|bucket| bucket.standing >= Level::Over);
+            return Ok((over || row.problem.is_some(), Ok(())));
+        }
+        let line = Line::read(line)?;
+        Ok((worth_attention(&line), self.line(&line)))
+    }
+
     fn line(&mut self, line: &Line) -> std::io::Result<()> {
         match self {
             Paper::Json(out) => {
@@ -91,14 +141,12 @@ impl Paper {
             }
             Paper::Csv(out) => rows(line).iter().try_for_each(|row| writeln!(out, "{}", csv(row))),
             Paper::Text(tables) => {
-                let Tables { accounts, domains, notes, lost } = &mut **tables;
+                let Tables { domains, notes, lost, .. } = &mut **tables;
                 match line {
-                    Line::Account(report) => {
-                        accounts.add_rows(table::account_rows(report));
-                        notes.extend(report.problem.as_ref().map(|problem| format!("{}: {problem}", report.account)));
-                    }
+                    // Has been taken in as a row.
+                    Line::Account(_) => {}
                     Line::Domain(report) => {
-                        domains.add_row(table::domain_row(report));
+                        domains.domain(report);
                         notes.extend(report.problem.as_ref().map(|problem| format!("{}: {problem}", report.domain)));
                     }
                     Line::Bad { bad, why } => notes.push(format!("{bad}: {why}")),
@@ -115,11 +163,11 @@ impl Paper {
             Paper::Text(tables) => {
                 let Tables { accounts, domains, notes, lost } = *tables;
                 let mut parts = 0;
-                for table in [accounts, domains].iter().filter(|table| table.row_count() > 0) {
+                for table in [accounts, domains].iter().filter(|table| !table.is_empty()) {
                     if parts > 0 {
                         println!();
                     }
-                    table::print(table);
+                    table.print();
                     parts += 1;
                 }
                 if parts == 0 && notes.is_empty() && lost.is_none() {

@@ -1,6 +1,7 @@
 //! How a command reaches the service: the daemon's unix socket, or with `--offline` the same API in
 //! this very process. The answers are the same, so the commands do not care.
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -118,10 +119,12 @@ impl Answer {
     }
 
     /// The same, read by `read`.
-    pub async fn line_as<T>(&mut self, read: impl Fn(&[u8]) -> serde_json::Result<T>) -> Result<Option<T>> {
+    pub async fn line_as<T>(&mut self, read: impl FnOnce(&[u8]) -> serde_json::Result<T>) -> Result<Option<T>> {
         let end = loop {
-            if let Some(length) = self.rest[self.begin..].iter().position(|byte| *byte == b'\n') {
-                break self.begin + length;
+            // Looks at many bytes at a time, and never fails on a slice.
+            let length = (&self.rest[self.begin..]).skip_until(b'\n').unwrap_or_default();
+            if length > 0 && self.rest[self.begin + length - 1] == b'\n' {
+                break self.begin + length - 1;
             }
             // Lines come many at a time: what has been read is dropped once for all of them.
             self.rest.drain(..self.begin);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::args::{Explain, Format, Show};
 use super::client::{Client, part};
 use super::exit::Exit;
-use super::table;
+use super::table::{ACCOUNT_HEAD, DOMAIN_HEAD, Shown, Table};
 use crate::service::report::{AccountReport, DomainReport, Explanation};
 
 pub async fn show(client: &Client, args: &Show) -> Result<Exit> {
@@ -42,11 +42,9 @@ fn show_account(report: &AccountReport, format: Format) -> Result<Exit> {
         println!("problem   {problem}");
     }
     println!();
-    let mut rows = table::new(&table::ACCOUNT_HEAD[1..], &[1, 2, 3]);
-    for row in table::account_rows(report) {
-        rows.add_row(&row[1..]);
-    }
-    table::print(&rows);
+    let mut rows = Table::new(&ACCOUNT_HEAD[1..], &[1, 2, 3]);
+    report.buckets.iter().for_each(|bucket| rows.bucket(Shown::from(bucket)));
+    rows.print();
     Ok(Exit::Fine)
 }
 
@@ -63,9 +61,9 @@ fn show_domain(report: &DomainReport, format: Format) -> Result<Exit> {
         println!("problem   {problem}");
     }
     println!();
-    let mut rows = table::new(&table::DOMAIN_HEAD[1..], &[0, 1, 2, 3, 4]);
-    rows.add_row(&table::domain_row(report)[1..]);
-    table::print(&rows);
+    let mut rows = Table::new(&DOMAIN_HEAD[1..], &[0, 1, 2, 3, 4]);
+    rows.pool(report);
+    rows.print();
     Ok(Exit::Fine)
 }
 
@@ -85,16 +83,16 @@ pub async fn explain(client: &Client, args: &Explain) -> Result<Exit> {
         println!("{}", serde_json::to_string_pretty(&told)?);
         return Ok(Exit::Fine);
     }
-    let mut rows = table::new(&["RULE", "SAYS", "WHY"], &[]);
+    let mut rows = Table::new(&["RULE", "SAYS", "WHY"], &[]);
     let mut whose = None;
     for step in &told.steps {
         if step.account != whose {
             whose.clone_from(&step.account);
-            rows.add_row([whose.clone().unwrap_or_default(), String::new(), String::new()]);
+            rows.row(&[&whose.as_deref().unwrap_or_default(), &"", &""]);
         }
-        rows.add_row([step.rule.as_str(), step.verdict.as_deref().unwrap_or("-"), &step.why]);
+        rows.row(&[&step.rule, &step.verdict.as_deref().unwrap_or("-"), &step.why]);
     }
-    table::print(&rows);
+    rows.print();
     println!();
     println!("verdict  {}", told.verdict);
     println!("reply    {}", told.reply);

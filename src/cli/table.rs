@@ -1,76 +1,217 @@
 //! Reports for people: aligned columns for a terminal.
 
-use std::io::{BufWriter, Write};
+use std::fmt::{self, Display, Write as _};
+use std::io::{self, BufWriter, Write};
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use unicode_width::UnicodeWidthStr;
 
-use crate::quota::{Limit, Units, Usage};
-use crate::service::report::{AccountReport, Both, DomainReport};
+use crate::quota::{Level, Limit, Units, Usage};
+use crate::service::report::{Both, BucketReport, DomainReport};
 
 /// `1.5G of 2G`, `1.5G` where nothing limits it.
-pub fn bytes(used: u64, limit: Option<u64>) -> String {
-    let shown = |bytes| Units::Binary.rounded(bytes);
-    match limit {
-        Some(limit) => format!("{} of {}", shown(used), shown(limit)),
-        None => shown(used),
+struct Bytes(u64, Option<u64>);
+
+impl Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Units::Binary.rounded(self.0))?;
+        self.1.map_or(Ok(()), |limit| write!(f, " of {}", Units::Binary.rounded(limit)))
     }
 }
 
-pub fn count(used: u64, limit: Option<u64>) -> String {
-    limit.map_or_else(|| used.to_string(), |limit| format!("{used} of {limit}"))
+struct Count(u64, Option<u64>);
+
+impl Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        self.1.map_or(Ok(()), |limit| write!(f, " of {limit}"))
+    }
 }
 
 /// Of the scarcer resource; `-` where nothing limits it.
-pub fn percent(used: Both<u64>, limit: Both<Option<u64>>) -> String {
-    let percent = Limit::percent(&limit.limit(), Usage::new(used.bytes, used.messages));
-    percent.map_or_else(|| "-".into(), |percent| format!("{percent}%"))
-}
+struct Percent(Both<u64>, Both<Option<u64>>);
 
-pub fn new(head: &[&str], numbers: &[usize]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(head.to_vec());
-    for column in numbers {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(CellAlignment::Right);
+impl Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Limit::percent(&self.1.limit(), Usage::new(self.0.bytes, self.0.messages)) {
+            Some(percent) => write!(f, "{percent}%"),
+            None => f.write_str("-"),
         }
     }
-    table
 }
 
-/// Without the blanks that pad the last column.
-pub fn print(table: &Table) {
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    // `| head` has seen enough.
-    let _ = table.lines().try_for_each(|line| writeln!(out, "{}", line.trim_end())).and_then(|()| out.flush());
+/// Rows under a heading, each column as wide as its widest cell, so nothing can be printed before the last row
+/// is in. A large site has 200,000 rows: their cells lie one behind the other in a single text.
+pub struct Table {
+    text: String,
+    /// Where each cell ends in the text, and how wide it looks.
+    cells: Vec<(usize, usize)>,
+    widths: Vec<usize>,
+    /// The columns that are aligned on the right.
+    numbers: &'static [usize],
 }
 
-pub fn account_rows(report: &AccountReport) -> Vec<[String; 6]> {
-    let row = |(index, bucket): (usize, &crate::service::report::BucketReport)| {
-        [
-            if index == 0 { report.account.clone() } else { String::new() },
-            bucket.name.clone(),
-            bytes(bucket.used.bytes, bucket.limit.bytes),
-            count(bucket.used.messages, bucket.limit.messages),
-            percent(bucket.used, bucket.limit),
-            bucket.standing.as_str().into(),
-        ]
-    };
-    report.buckets.iter().enumerate().map(row).collect()
+impl Table {
+    pub fn new(head: &[&str], numbers: &'static [usize]) -> Table {
+        let mut table = Table { text: String::new(), cells: Vec::new(), widths: vec![0; head.len()], numbers };
+        head.iter().for_each(|name| table.cell(name));
+        table
+    }
+
+    /// A cell for each column.
+    pub fn row(&mut self, cells: &[&dyn Display]) {
+        debug_assert_eq!(cells.len(), self.widths.len(), "a cell for each column");
+        cells.iter().for_each(|cell| self.cell(cell));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.cells.len() <= self.widths.len()
+    }
+
+    fn cell(&mut self, value: &dyn Display) {
+        let begin = self.text.len();
+        // A String takes whatever is written to it.
+        let _ = write!(self.text, "{value}");
+        self.end_cell(begin);
+    }
+
+    fn word(&mut self, word: &str) {
+        let begin = self.text.len();
+        self.text.push_str(word);
+        self.end_cell(begin);
+    }
+
+    /// What was put behind `begin` is a cell.
+    fn end_cell(&mut self, begin: usize) {
+        // Names come from the directory: what is in them must not reach the terminal as a command.
+        let plain = self.text[begin..].bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if !plain && self.text[begin..].contains(char::is_control) {
+            let shown = self.text[begin..].escape_debug().to_string();
+            self.text.replace_range(begin.., &shown);
+        }
+        let cell = &self.text[begin..];
+        let width = if plain { cell.len() } else { cell.width() };
+        let column = self.cells.len() % self.widths.len();
+        self.widths[column] = self.widths[column].max(width);
+        self.cells.push((self.text.len(), width));
+    }
+
+    pub fn print(&self) {
+        let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+        // `| head` has seen enough.
+        let _ = self.print_to(&mut out).and_then(|()| out.flush());
+    }
+
+    /// Two blanks between columns, and none at the end of a line.
+    fn print_to(&self, out: &mut impl Write) -> io::Result<()> {
+        let (mut begin, mut line) = (0, String::new());
+        for row in self.cells.chunks(self.widths.len()) {
+            line.clear();
+            for (column, ((end, width), widest)) in row.iter().zip(&self.widths).enumerate() {
+                let (cell, blanks) = (&self.text[begin..*end], widest - width);
+                begin = *end;
+                let (before, after) = if self.numbers.contains(&column) { (blanks, 0) } else { (0, blanks) };
+                pad(&mut line, before);
+                line.push_str(cell);
+                pad(&mut line, after + 2);
+            }
+            line.truncate(line.trim_end().len());
+            line.push('\n');
+            out.write_all(line.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+fn pad(line: &mut String, mut blanks: usize) {
+    const BLANKS: &str = "                                ";
+    while blanks > 0 {
+        let some = blanks.min(BLANKS.len());
+        line.push_str(&BLANKS[..some]);
+        blanks -= some;
+    }
 }
 
 pub const ACCOUNT_HEAD: [&str; 6] = ["ACCOUNT", "BUCKET", "BYTES", "MESSAGES", "FULL", "STANDING"];
 pub const DOMAIN_HEAD: [&str; 7] = ["DOMAIN", "ACCOUNTS", "BYTES", "MESSAGES", "FULL", "PROMISED", "STANDING"];
 
-pub fn domain_row(report: &DomainReport) -> [String; 7] {
-    let more = if report.uncommitted > 0 { "+" } else { "" };
-    [
-        report.domain.clone(),
-        report.accounts.to_string(),
-        bytes(report.used.bytes, report.limit.bytes),
-        count(report.used.messages, report.limit.messages),
-        percent(report.used, report.limit),
-        format!("{}{more}", Units::Binary.rounded(report.committed)),
-        report.standing.as_str().into(),
-    ]
+/// What a row says of a bucket.
+pub struct Shown<'a> {
+    pub name: &'a str,
+    pub used: Both<u64>,
+    pub limit: Both<Option<u64>>,
+    pub standing: Level,
+}
+
+impl<'a> From<&'a BucketReport> for Shown<'a> {
+    fn from(report: &'a BucketReport) -> Shown<'a> {
+        Shown { name: &report.name, used: report.used, limit: report.limit, standing: report.standing }
+    }
+}
+
+impl Table {
+    /// A row for each bucket, the name in the first one alone.
+    pub fn account<'a>(&mut self, name: &str, buckets: impl Iterator<Item = Shown<'a>>) {
+        let mut name = name;
+        for bucket in buckets {
+            self.word(name);
+            self.bucket(bucket);
+            name = "";
+        }
+    }
+
+    /// What follows the account's name.
+    pub fn bucket(&mut self, bucket: Shown<'_>) {
+        let Shown { name, used, limit, standing } = bucket;
+        self.word(name);
+        self.cell(&Bytes(used.bytes, limit.bytes));
+        self.cell(&Count(used.messages, limit.messages));
+        self.cell(&Percent(used, limit));
+        self.word(standing.as_str());
+    }
+
+    pub fn domain(&mut self, report: &DomainReport) {
+        self.cell(&report.domain);
+        self.pool(report);
+    }
+
+    /// What follows the domain's name.
+    pub fn pool(&mut self, report: &DomainReport) {
+        let DomainReport { used, limit, .. } = report;
+        let more = if report.uncommitted > 0 { "+" } else { "" };
+        self.cell(&report.accounts);
+        self.cell(&Bytes(used.bytes, limit.bytes));
+        self.cell(&Count(used.messages, limit.messages));
+        self.cell(&Percent(*used, *limit));
+        self.cell(&format_args!("{}{more}", Units::Binary.rounded(report.committed)));
+        self.cell(&report.standing.as_str());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(table: &Table) -> String {
+        let mut out = Vec::new();
+        table.print_to(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_in_them() {
+        let mut table = Table::new(&["NAME", "N", "LAST"], &[1]);
+        assert!(table.is_empty());
+        table.row(&[&"anna", &7, &""]);
+        // The Chinese character takes two places.
+        table.row(&[&"börje中", &1234, &"x"]);
+        assert!(!table.is_empty());
+        assert_eq!(printed(&table), "NAME        N  LAST\nanna        7\nbörje中  1234  x\n");
+    }
+
+    #[test]
+    fn what_would_command_a_terminal_is_shown_instead() {
+        let mut table = Table::new(&["NAME"], &[]);
+        table.row(&[&"a\u{1b}[2Jb\nc"]);
+        assert_eq!(printed(&table), "NAME\na\\u{1b}[2Jb\\nc\n");
+    }
 }

@@ -15,6 +15,9 @@ use lettre::transport::smtp::{Error, commands};
 use super::{Mail, MailError, Mailer};
 use crate::wire::notice::Address;
 
+/// How long a server may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// When a connection is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
@@ -113,8 +116,12 @@ impl SmtpMailer {
         let sent = sent.await;
         if sent.is_err() {
             connection.abort().await;
+            return sent;
         }
-        sent
+        // Every moment until the ledger knows is one in which a crash sends the notice again: the farewell (RFC
+        // 5321 section 4.1.1.10) must not take any.
+        tokio::spawn(async move { drop(tokio::time::timeout(FAREWELL, connection.quit()).await) });
+        Ok(())
     }
 }
 

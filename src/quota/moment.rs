@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{Datelike, Timelike};
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970-01-01 UTC.
@@ -34,7 +35,12 @@ impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = i64::try_from(self.0).ok().and_then(chrono::DateTime::from_timestamp_millis);
         match at {
-            Some(at) => write!(f, "{}", at.format("%Y-%m-%dT%H:%M:%SZ")),
+            // chrono reads its pattern anew each time, which a report of a large site feels.
+            Some(at) => {
+                let (date, time) = (at.date_naive(), at.time());
+                write!(f, "{:04}-{:02}-{:02}T", date.year(), date.month(), date.day())?;
+                write!(f, "{:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
+            }
             None => write!(f, "+{}ms", self.0),
         }
     }
@@ -53,5 +59,7 @@ mod tests {
     #[test]
     fn prints_as_rfc_3339() {
         assert_eq!(Moment(1_700_000_000_000).to_string(), "2023-11-14T22:13:20Z");
+        assert_eq!(Moment(0).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(Moment(u64::MAX).to_string(), "+18446744073709551615ms");
     }
 }

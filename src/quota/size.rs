@@ -56,22 +56,23 @@ impl Units {
 
     /// For people: one decimal where it helps, `19.4M`. Not meant to be parsed.
     pub fn rounded(self, bytes: u64) -> String {
-        let base = self.base() as f64;
-        let mut value = bytes as f64;
-        let mut unit = None;
+        let (mut one, mut unit) = (1, None);
         for letter in LETTERS {
-            if value < base {
+            // The last of them is far from the end of a u64.
+            let next = one * self.base();
+            if bytes < next {
                 break;
             }
-            value /= base;
-            unit = Some(letter);
+            (one, unit) = (next, Some(letter));
         }
+        let (whole, rest) = (bytes / one, bytes % one);
         match unit {
             None => bytes.to_string(),
-            Some(letter) if value >= 100.0 || (value * 10.0).fract() == 0.0 && value.fract() == 0.0 => {
-                format!("{value:.0}{letter}")
+            Some(letter) if rest == 0 || whole >= 100 => format!("{}{letter}", whole + u64::from(rest * 2 >= one)),
+            Some(letter) => {
+                let tenths = whole * 10 + (rest * 10 + one / 2) / one;
+                format!("{}.{}{letter}", tenths / 10, tenths % 10)
             }
-            Some(letter) => format!("{value:.1}{letter}"),
         }
     }
 }

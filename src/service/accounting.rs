@@ -114,19 +114,21 @@ impl Accounting {
     }
 
     /// Brings every account up to date with the clock. If the ledger has failed meanwhile and writes again,
-    /// standings and wishes that it may have missed are stored anew.
+    /// standings, wishes and the memory of notices that it may have missed are stored anew.
     pub fn settle_accounts(&self) {
         let missed = self.missed(&self.account_errors);
         self.book.for_each_account(|account| {
             drop(self.settle(account));
-            let seat = account.lock();
-            if missed && (seat.wished.is_some() || !seat.standings_kept().is_empty()) {
-                let (address, standings) = (account.address.clone(), seat.standings_kept());
-                let subject = Subject::Account(address.clone());
-                let wish = wish_of(&seat).map(|wish| outbox::put(&subject, &wish));
-                let standings = Op::Standings { account: address, standings };
-                drop(self.submit(std::iter::once(standings).chain(wish).collect()));
+            if !missed {
+                return;
             }
+            let seat = account.lock();
+            let (address, standings) = (account.address.clone(), seat.standings_kept());
+            let subject = Subject::Account(address.clone());
+            let wish = wish_of(&seat).map(|wish| outbox::put(&subject, &wish));
+            let standings = (seat.wished.is_some() || !standings.is_empty())
+                .then_some(Op::Standings { account: address, standings });
+            drop(self.submit(standings.into_iter().chain(wish).chain(self.told_again(&subject)).collect()));
         });
     }
 
@@ -135,13 +137,24 @@ impl Accounting {
         let missed = self.missed(&self.domain_errors);
         for domain in self.book.domains() {
             drop(self.settle_domain(&domain));
-            let state = domain.lock();
-            if missed && (state.wished.is_some() || state.standing != Standing::UNDER) {
-                let subject = Subject::Domain(domain.name.clone());
-                let wish = wish_of_domain(&state).map(|wish| outbox::put(&subject, &wish));
-                drop(self.submit(std::iter::once(standing_of_domain(&domain, state.standing)).chain(wish).collect()));
+            if !missed {
+                continue;
             }
+            let state = domain.lock();
+            let subject = Subject::Domain(domain.name.clone());
+            let wish = wish_of_domain(&state).map(|wish| outbox::put(&subject, &wish));
+            let standing = (state.wished.is_some() || state.standing != Standing::UNDER)
+                .then(|| standing_of_domain(&domain, state.standing));
+            drop(self.submit(standing.into_iter().chain(wish).chain(self.told_again(&subject)).collect()));
         }
+    }
+
+    /// The memory of what was told of a subject, where the ledger has another one.
+    fn told_again(&self, subject: &Subject) -> Option<Op> {
+        self.notices.restored(subject, &*self.ledger).unwrap_or_else(|error| {
+            events::ledger_failed(&error);
+            None
+        })
     }
 
     /// Whether the ledger has refused something since this was asked last, and is well again.

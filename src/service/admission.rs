@@ -229,6 +229,10 @@ impl Admission {
                 && (accounts.iter().all(told) || notices.is_expected(request.recipient, now))
     }
 
+    fn is_left_over(&self, request: &Request<'_>, settings: &Settings) -> bool {
+        settings.notify.is_own(request.sender, request.size) && self.accounting.notices.is_left_over(request.recipient)
+    }
+
     fn rcpt(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Verdict {
         let found = self.expand(settings, request.recipient);
         let whom = Whom { accounts: &found.accounts, others: found.others, extended: found.extended };
@@ -311,6 +315,11 @@ impl Answer for Admission {
     fn answer(&self, request: &Request<'_>, peer: &Peer, reply: &mut Reply<'_>) {
         let settings = self.accounting.settings.load();
         let now = self.accounting.clock.now();
+        if request.state == State::EndOfMessage && self.is_left_over(request, &settings) {
+            let text = &settings.texts.unavailable;
+            events::notice_left_over(request.recipient);
+            return reply.refuse(text.code, &text.words);
+        }
         let verdict = match request.state {
             State::EndOfMessage => self.end_of_message(request, peer, &settings, now),
             _ => self.rcpt(request, peer, &settings, now),

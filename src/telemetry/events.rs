@@ -230,6 +230,12 @@ pub fn mailer_away(why: &dyn Display, retry: Duration) {
     warn!(event = "mailer-away", %why, retry_ms = millis(retry));
 }
 
+/// A mail server asks about a notice that an earlier life of the daemon was handing over when it was killed. It is
+/// put off, and sent again by this life.
+pub fn notice_left_over(to: &str) {
+    info!(event = "notice-left-over", to);
+}
+
 /// The mail server has taken a notice over.
 pub fn notice_sent(to: &str, about: &str, message_id: &str) {
     info!(event = "notice-sent", to, about, message_id);

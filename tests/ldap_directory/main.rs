@@ -1,6 +1,8 @@
 //! The LDAP adapter and what takes its changes, against a real slapd.
 
 mod bad_values;
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[path = "../support/client.rs"]
 mod client;
 mod follow;

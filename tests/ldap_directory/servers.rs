@@ -3,24 +3,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::Command;
 use std::time::Duration;
 
 use mailquotad::directory::ldap::{Bind, Password};
 
+use crate::certificates::certify;
 use crate::followed::{Followed, options};
 use crate::slapd::{SUFFIX, SYNCPROV, Slapd, dn, frame, set, user};
-
-/// An authority of our own, and a server's certificate by it for 127.0.0.1.
-fn certify(slapd: &Slapd) {
-    let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test-ca \
-         -keyout ca.key -out ca.pem -addext basicConstraints=critical,CA:TRUE &&\
-         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=127.0.0.1 -keyout key.pem -out csr.pem &&\
-         printf 'subjectAltName=IP:127.0.0.1\\n' > san &&\
-         openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out cert.pem";
-    let made = Command::new("sh").args(["-c", script]).current_dir(slapd.folder.path()).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-}
 
 fn with_tls() -> Slapd {
     let slapd = Slapd::prepare(
@@ -30,7 +19,7 @@ fn with_tls() -> Slapd {
     let root = slapd.folder.path().display().to_string();
     let config = fs::read_to_string(slapd.path("slapd.conf")).unwrap().replace("ROOT", &root);
     fs::write(slapd.path("slapd.conf"), config).unwrap();
-    certify(&slapd);
+    certify(slapd.folder.path());
     slapd.add_offline(&frame());
     slapd.add_offline(&user("ann", ""));
     slapd

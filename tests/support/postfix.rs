@@ -34,6 +34,7 @@ lmtp unix - - n - - lmtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
+tlsmgr unix - - n 1000? 1 tlsmgr
 ";
 
 pub struct Postfix {
@@ -63,6 +64,18 @@ impl Postfix {
 
     /// The same with other lines of main.cf in the place of those that ask mailquotad.
     pub fn start_with(port: u16, root: &Path, mail: &Path, users: &[&str], restrictions: &str) -> Postfix {
+        Postfix::start_with_services(port, root, mail, users, restrictions, "")
+    }
+
+    /// The same with further services in master.cf.
+    pub fn start_with_services(
+        port: u16,
+        root: &Path,
+        mail: &Path,
+        users: &[&str],
+        main: &str,
+        master: &str,
+    ) -> Postfix {
         let root = root.join("postfix");
         for part in ["etc", "queue", "data"] {
             fs::create_dir_all(root.join(part)).unwrap();
@@ -73,7 +86,7 @@ impl Postfix {
         let mut domains: Vec<&str> = users.iter().map(|user| user.split_once('@').unwrap().1).collect();
         domains.dedup();
         let etc = root.join("etc");
-        let main = format!(
+        let main_cf = format!(
             "compatibility_level = 3.6\n\
              queue_directory = {root}/queue\n\
              data_directory = {root}/data\n\
@@ -87,22 +100,21 @@ impl Postfix {
              virtual_mailbox_base = {mail}\n\
              virtual_mailbox_maps = texthash:{etc}/users\n\
              virtual_mailbox_limit = 0\nmailbox_size_limit = 0\nmessage_size_limit = 0\n\
-             virtual_uid_maps = static:{UID}\nvirtual_gid_maps = static:{UID}\nvirtual_minimum_uid = 100\n\
-             {restrictions}",
+             virtual_uid_maps = static:{UID}\nvirtual_gid_maps = static:{UID}\nvirtual_minimum_uid = 100\n{main}",
             root = root.display(),
             domains = domains.join(" "),
             mail = mail.display(),
             etc = etc.display(),
         );
-        fs::write(etc.join("main.cf"), main).unwrap();
-        fs::write(etc.join("master.cf"), format!("127.0.0.1:{port} inet n - n - - smtpd\n{SERVICES}")).unwrap();
+        fs::write(etc.join("main.cf"), main_cf).unwrap();
+        fs::write(etc.join("master.cf"), format!("127.0.0.1:{port} inet n - n - - smtpd\n{master}{SERVICES}")).unwrap();
         let place = |user: &&str| {
             let (name, domain) = user.split_once('@').unwrap();
             format!("{user} {domain}/{name}/\n")
         };
         fs::write(etc.join("users"), users.iter().map(place).collect::<String>()).unwrap();
         give(mail, UID);
-        let master = Command::new("postfix")
+        let process = Command::new("postfix")
             .arg("-c")
             .arg(&etc)
             .arg("start-fg")
@@ -111,7 +123,7 @@ impl Postfix {
             .stderr(Stdio::null())
             .spawn()
             .expect("postfix is installed; `make test` does that");
-        let mut postfix = Postfix { root, port, master };
+        let mut postfix = Postfix { root, port, master: process };
         until("Postfix listens", || {
             if let Some(ended) = postfix.master.try_wait().unwrap() {
                 panic!("Postfix ended with {ended}:\n{}", postfix.log());

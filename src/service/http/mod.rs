@@ -26,6 +26,7 @@ pub mod server;
 mod usage;
 pub mod write;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
@@ -169,6 +170,46 @@ impl Api {
     }
 }
 
+/// A long answer that is written as fast as it is read: one JSON object a line, many lines a piece. Each line
+/// is printed where it is made: to hand a hundred thousand values to another task costs more than to print them.
+struct Pieces {
+    piece: Vec<u8>,
+    reader: mpsc::Sender<Vec<u8>>,
+}
+
+/// How large a piece gets, and how many of them wait for a slow reader.
+const PIECE: usize = 64 * 1024;
+const PIECES: usize = 8;
+
+impl Pieces {
+    fn new() -> (Pieces, Response) {
+        let (reader, pieces) = mpsc::channel(PIECES);
+        let pieces = futures_util::stream::unfold(pieces, async |mut pieces: mpsc::Receiver<Vec<u8>>| {
+            pieces.recv().await.map(|piece| (Ok::<_, Infallible>(piece), pieces))
+        });
+        (Pieces { piece: Vec::with_capacity(PIECE), reader }, answer(Body::from_stream(pieces)))
+    }
+
+    /// Whether anybody still reads.
+    async fn line(&mut self, value: &impl Serialize) -> bool {
+        if serde_json::to_writer(&mut self.piece, value).is_err() {
+            return false;
+        }
+        self.piece.push(b'\n');
+        self.piece.len() < PIECE - PIECE / 8 || self.flush().await
+    }
+
+    /// To be called at the end too.
+    async fn flush(&mut self) -> bool {
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        self.reader.send(piece).await.is_ok()
+    }
+}
+
+fn answer(lines: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response()
+}
+
 /// Sends values as they come, one JSON object a line.
 fn lines<T: Serialize + Send + 'static>(values: mpsc::Receiver<T>) -> Response {
     let lines = futures_util::stream::unfold(values, async |mut values| {
@@ -185,5 +226,5 @@ fn lines<T: Serialize + Send + 'static>(values: mpsc::Receiver<T>) -> Response {
         });
         Some((written.map(|()| piece), values))
     });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    answer(Body::from_stream(lines))
 }

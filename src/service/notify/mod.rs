@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, RwLock};
 
 use super::account::{Filled, Seat};
@@ -81,6 +81,8 @@ pub struct Notices {
     accounts: RwLock<Memory>,
     domains: RwLock<Memory>,
     waiting: Mutex<BTreeMap<Box<[u8]>, Queued>>,
+    /// To whom an earlier life of the daemon may have been about to send when it ended.
+    left_over: RwLock<HashSet<Box<str>>>,
     pub(super) wake: tokio::sync::Notify,
 }
 
@@ -112,6 +114,7 @@ impl Notices {
             Some((&QUEUED, _)) => notices.enqueue(key.into(), value),
             _ => {}
         })?;
+        *notices.left_over.write() = notices.waiting.lock().values().map(|queued| queued.to().into()).collect();
         Ok(notices)
     }
 
@@ -128,6 +131,14 @@ impl Notices {
         self.accounts.read().get(account).is_some_and(told)
             || self.waiting.lock().values().any(|queued| queued.is_to(account))
             || self.domains.read().get(crate::account::domain_of(account)).is_some_and(told)
+    }
+
+    /// Whether a notice to this address can only be one that an earlier life of the daemon was handing over when
+    /// it was killed. A mail server that had asked that life about it asks this one again; if the answer were yes,
+    /// the server would take over what nobody hands over any more, and the notice would come twice.
+    pub fn is_left_over(&self, recipient: &str) -> bool {
+        let left_over = self.left_over.read();
+        !left_over.is_empty() && left_over.contains(recipient)
     }
 
     /// Looks at an account whose sums and standings have just been brought up to date.
@@ -258,11 +269,18 @@ impl Notices {
         }
     }
 
-    /// Forgets what was told of a subject that is gone.
-    pub fn forget(&self, subject: &Subject, batch: &mut Batch) {
+    /// What brings the ledger's memory of a subject into line with ours, after writes that have failed. To be
+    /// called and submitted under the subject's lock.
+    pub fn restored(&self, subject: &Subject, ledger: &dyn Ledger) -> Result<Option<Op>, LedgerError> {
         let (memory, name) = self.memory(subject);
-        let known = memory.read().get(name).cloned().unwrap_or_default();
-        self.remember(subject, known, Vec::new(), batch);
+        let key = told_key(subject);
+        let told = memory.read().get(name).map(super::stored::write);
+        let stored = ledger.shelf_get(Shelf::Notices, &key)?;
+        Ok(match told {
+            told if told == stored => None,
+            Some(value) => Some(Op::Put { shelf: Shelf::Notices, key, value }),
+            None => Some(Op::Remove { shelf: Shelf::Notices, key }),
+        })
     }
 }
 

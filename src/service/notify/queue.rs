@@ -60,6 +60,10 @@ impl Queued {
     pub fn is_to(&self, account: &str) -> bool {
         *self.to == *account
     }
+
+    pub fn to(&self) -> &str {
+        &self.to
+    }
 }
 
 /// What an order to tell brings along.
@@ -161,6 +165,9 @@ impl Notices {
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// How long what an earlier life has left is held back: longer than a mail server takes to ask again about what that
+/// life was handing over (Postfix's smtpd_policy_service_retry_delay is 1 s).
+const LEFT_OVER_PAUSE: Duration = Duration::from_secs(3);
 /// How many letters are in hand at once.
 const AT_ONCE: usize = 8;
 
@@ -168,6 +175,10 @@ const AT_ONCE: usize = 8;
 /// while the server does not take them.
 pub async fn run(accounting: Arc<Accounting>, mailer: Arc<dyn Mailer>, stop: CancellationToken) {
     let mut carrier = Carrier { accounting, mailer, retries: HashMap::new(), done: HashSet::new(), away: None };
+    tokio::select! {
+        () = stop.cancelled() => return,
+        () = carrier.let_go() => {}
+    }
     loop {
         carrier.round(&stop).await;
         let wait = carrier.next_try().saturating_duration_since(Instant::now());
@@ -206,6 +217,15 @@ impl Carrier {
         let of = |key: &[u8]| self.retries.get(key).map_or(now, |(until, _)| *until);
         let earliest = waiting.keys().map(|key| of(key)).min().unwrap_or(now + LONGEST_PAUSE);
         self.away.map_or(earliest, |(until, _)| until.max(earliest))
+    }
+
+    /// Waits until no server asks any more about what an earlier life was handing over.
+    async fn let_go(&mut self) {
+        let notices = &self.accounting.notices;
+        if !notices.left_over.read().is_empty() {
+            tokio::time::sleep(LEFT_OVER_PAUSE).await;
+            notices.left_over.write().clear();
+        }
     }
 
     async fn round(&mut self, stop: &CancellationToken) {
