@@ -129,8 +129,8 @@ async fn encrypted_from_the_start_or_by_starttls_with_the_right_password_and_a_c
         (smtps, Tls::FromTheStart, ca, right, None),
         (starttls, Tls::Required, !ca, right, Some("away: ")),
         (smtps, Tls::FromTheStart, !ca, right, Some("away: ")),
-        (starttls, Tls::Required, ca, Some("wrong"), Some("535 5.7.8")),
-        (smtps, Tls::FromTheStart, ca, Some("wrong"), Some("535 5.7.8")),
+        (starttls, Tls::Required, ca, Some("wrong"), Some("(535): 5.7.8")),
+        (smtps, Tls::FromTheStart, ca, Some("wrong"), Some("(535): 5.7.8")),
         // Without TLS the server offers no login; without a login it takes nothing.
         (starttls, Tls::Never, ca, right, Some("away: ")),
         (starttls, Tls::Required, ca, None, Some("5.7.1")),
@@ -191,7 +191,7 @@ fn a_notice_waits_for_the_right_password_and_is_never_sent_without() {
     support::postfix::give(&anna, 65534);
     daemon.run();
     daemon.ok(&["resync", "--all"]);
-    until("the login is refused", || daemon.log().contains("535 5.7.8"));
+    until("the login is refused", || daemon.log().contains("(535): 5.7.8"));
     assert!(daemon.log().contains("event=mailer-away"));
     assert!(mails(&anna.join("new")).is_empty());
 

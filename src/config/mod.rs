@@ -105,7 +105,7 @@ impl Config {
             let (old, new) = (section(self, name).unwrap_or_default(), section(other, name).unwrap_or_default());
             for key in old.keys().chain(new.keys()) {
                 let full = format!("{name}.{key}");
-                let taken_over = ["policy.texts", "policy.on_failure", "log.level"].contains(&&*full)
+                let taken_over = ["policy.texts", "policy.quota_status", "policy.on_failure", "log.level"].contains(&&*full)
                     || name == "exempt"
                     || name == "notify" && !notify::AT_START.contains(&key.as_str())
                     || name == "enforcement"
@@ -140,6 +140,7 @@ impl Config {
             extension_folders: self.quota.extension_folders,
             reservation: self.enforcement.reservation_timeout,
             texts: self.policy.texts.clone(),
+            quota_status: self.policy.quota_status.clone(),
             exempt: self.exempt.clone(),
             typed: self.quota.typed.clone(),
             notify: service::notify::Notify {
@@ -169,6 +170,8 @@ impl Config {
         if !notify.templates.is_empty() {
             asked_for.push(notify.language_attribute.as_str().into());
         }
+        let policy = policy::read(root.section("policy"));
+        asked_for.extend(policy.quota_status.iter().flat_map(|words| words.own.names()).map(Into::into));
         let config = Config {
             directory: directory::read(root.section("directory"), asked_for),
             exempt: exempt::read(root.section("exempt")),
@@ -177,7 +180,7 @@ impl Config {
             ledger: store::read_ledger(root.section("ledger")),
             mailstore,
             enforcement: quota::read_enforcement(root.section("enforcement"), quota.units),
-            policy: policy::read(root.section("policy")),
+            policy,
             lookup: policy::read_lookup(root.section("lookup")),
             http: house::read_http(root.section("http")),
             jobs: house::read_jobs(root.section("jobs")),

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use crate::quota::replies::{EXCEEDED, Replies, Texts as Words};
+use crate::service::quota_status::{OwnWords, QuotaStatus};
 use crate::service::settings::{OnFailure, Text, Texts};
 use crate::wire::endpoint::Endpoint;
+use crate::wire::policy::check_action;
 
 use super::reader::Section;
 use super::words;
@@ -19,6 +22,8 @@ pub struct Policy {
     pub request_timeout: Duration,
     pub on_failure: OnFailure,
     pub texts: Texts,
+    /// Replies in Dovecot's words.
+    pub quota_status: Option<QuotaStatus>,
 }
 
 /// Who may use a unix socket.
@@ -45,6 +50,7 @@ pub(super) fn read(section: Section) -> Policy {
         request_timeout: section.text("request_timeout", "30s", words::delay),
         on_failure: section.text("on_failure", "dunno", words::one_of(&on_failure)),
         texts: read_texts(section.section("texts")),
+        quota_status: read_quota_status(section.section("quota_status"), section.section("quota_status_attributes")),
     };
     section.finish();
     policy
@@ -96,6 +102,46 @@ fn read_texts(section: Section) -> Texts {
     };
     section.finish();
     texts
+}
+
+/// The keys are those of Dovecot without `quota_status_`. What passes, and who is unknown, is not answered as there:
+/// OK would skip the restrictions that follow, and the next of them may be the one against open relays; and of an
+/// address that is unknown here others may know more.
+fn read_quota_status(section: Section, attributes: Section) -> Option<QuotaStatus> {
+    let enabled = section.flag("enabled", false);
+    let success = section.text("success", "DUNNO", action);
+    let nouser = section.text("nouser", "DUNNO", action);
+    let overquota = section.optional("overquota", action);
+    let toolarge = section.optional("toolarge", action);
+    let exceeded = section.text("exceeded_message", EXCEEDED, words::any);
+    let name = |key: &str| attributes.optional(key, words::attribute).map(Into::into);
+    let own = OwnWords {
+        success: name("success"),
+        overquota: name("overquota"),
+        toolarge: name("toolarge"),
+        exceeded: name("exceeded_message"),
+    };
+    let site = Replies::new(Words {
+        success: Some(&success),
+        nouser: Some(&nouser),
+        overquota: overquota.as_deref(),
+        toolarge: toolarge.as_deref(),
+        exceeded: Some(&exceeded),
+    });
+    let site = site.unwrap_or_else(|error| {
+        section.refuse_all(error.to_string());
+        Replies::default()
+    });
+    section.finish();
+    attributes.finish();
+    enabled.then_some(QuotaStatus { site, own })
+}
+
+/// Any action of access(5).
+fn action(text: &str) -> Result<String, String> {
+    let accepted = "accepted: an action of access(5), as in DUNNO or 552 5.2.2 Mailbox is full";
+    let checked = check_action(text).map(|()| text.to_owned());
+    checked.map_err(|fault| format!("`{}`: {fault}; {accepted}", text.escape_debug()))
 }
 
 /// The longest reply that fits in an SMTP line with its code and line end (RFC 5321 section 4.5.3.1.5).

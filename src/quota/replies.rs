@@ -1,5 +1,7 @@
 //! Verdicts in the words of Dovecot's quota-status service, for sites that have those settings already.
 
+use std::fmt;
+
 use super::{Action, Reason, Verdict};
 
 /// Dovecot's default for `quota_exceeded_message`.
@@ -10,24 +12,71 @@ pub const UNUSABLE: &str = "DEFER_IF_PERMIT Temporary internal error";
 
 const LARGER_THAN_SITE: &str = "Mail size is larger than the maximum size allowed by server configuration";
 
-/// The four replies, ready to be sent. All but `nouser` may differ from account to account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replies {
-    success: Box<str>,
-    nouser: Box<str>,
-    overquota: Box<str>,
-    larger_than_limit: Box<str>,
-    larger_than_site: Box<str>,
-}
-
-/// The settings as an admin writes them.
-#[derive(Clone, Copy, Debug, Default)]
+/// The settings as an admin writes them. What an account sets itself goes before what the site sets: see
+/// [`Texts::or`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Texts<'a> {
     pub success: Option<&'a str>,
     pub nouser: Option<&'a str>,
     pub overquota: Option<&'a str>,
     pub toolarge: Option<&'a str>,
     pub exceeded: Option<&'a str>,
+}
+
+/// What is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// An action as it stands.
+    Whole(&'a str),
+    /// A text behind the codes that Dovecot refuses with.
+    Refused(&'a str),
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Said::Whole(action) => f.write_str(action),
+            Said::Refused(why) => write!(f, "554 5.2.2 {why}"),
+        }
+    }
+}
+
+impl<'a> Texts<'a> {
+    /// These, and where one is not set, that of `site`.
+    pub fn or(self, site: Texts<'a>) -> Texts<'a> {
+        Texts {
+            success: self.success.or(site.success),
+            nouser: self.nouser.or(site.nouser),
+            overquota: self.overquota.or(site.overquota),
+            toolarge: self.toolarge.or(site.toolarge),
+            exceeded: self.exceeded.or(site.exceeded),
+        }
+    }
+
+    /// `None` where Dovecot has no word for it: what is deferred in a grace period, and what a status
+    /// that is not active refuses. The caller's own texts stand then.
+    pub fn reply(self, verdict: Verdict) -> Option<Said<'a>> {
+        let exceeded = Said::Refused(self.exceeded.unwrap_or(EXCEEDED));
+        let too_large = self.toolarge.or(self.overquota).map(Said::Whole);
+        match (verdict.reason, verdict.action) {
+            (Reason::Unknown, _) => Some(Said::Whole(self.nouser.unwrap_or("REJECT Unknown user"))),
+            (_, Action::Pass) => Some(Said::Whole(self.success.unwrap_or("OK"))),
+            (Reason::Status(_), _) | (_, Action::Defer) => None,
+            (Reason::LargerThanSite, Action::Reject) => Some(too_large.unwrap_or(Said::Refused(LARGER_THAN_SITE))),
+            (Reason::LargerThanLimit, Action::Reject) => Some(too_large.unwrap_or(exceeded)),
+            (_, Action::Reject) => Some(self.overquota.map_or(exceeded, Said::Whole)),
+        }
+    }
+}
+
+/// The settings of a site, checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replies {
+    success: Option<Box<str>>,
+    nouser: Option<Box<str>>,
+    overquota: Option<Box<str>>,
+    toolarge: Option<Box<str>>,
+    exceeded: Option<Box<str>>,
 }
 
 impl Replies {
@@ -41,41 +90,22 @@ impl Replies {
             }
             None => Ok(None::<Box<str>>),
         };
-        let exceeded = line("quota_exceeded_message", texts.exceeded)?.unwrap_or_else(|| EXCEEDED.into());
-        let overquota = line("quota_status_overquota", texts.overquota)?;
-        let too_large = line("quota_status_toolarge", texts.toolarge)?.or_else(|| overquota.clone());
-        let refused = |why: &str| Box::from(format!("554 5.2.2 {why}"));
         Ok(Replies {
-            success: line("quota_status_success", texts.success)?.unwrap_or_else(|| "OK".into()),
-            nouser: line("quota_status_nouser", texts.nouser)?.unwrap_or_else(|| "REJECT Unknown user".into()),
-            overquota: overquota.unwrap_or_else(|| refused(&exceeded)),
-            larger_than_limit: too_large.clone().unwrap_or_else(|| refused(&exceeded)),
-            larger_than_site: too_large.unwrap_or_else(|| refused(LARGER_THAN_SITE)),
+            success: line("quota_status_success", texts.success)?,
+            nouser: line("quota_status_nouser", texts.nouser)?,
+            overquota: line("quota_status_overquota", texts.overquota)?,
+            toolarge: line("quota_status_toolarge", texts.toolarge)?,
+            exceeded: line("quota_exceeded_message", texts.exceeded)?,
         })
     }
 
-    /// `None` where Dovecot has no word for it: what is deferred in a grace period, and what a status
-    /// that is not active refuses. The caller's own texts stand then.
-    pub fn reply(&self, verdict: Verdict) -> Option<&str> {
-        match (verdict.reason, verdict.action) {
-            (Reason::Unknown, _) => Some(&self.nouser),
-            (_, Action::Pass) => Some(&self.success),
-            (Reason::Status(_), _) | (_, Action::Defer) => None,
-            (Reason::LargerThanSite, Action::Reject) => Some(&self.larger_than_site),
-            (Reason::LargerThanLimit, Action::Reject) => Some(&self.larger_than_limit),
-            (_, Action::Reject) => Some(&self.overquota),
-        }
-    }
-}
-
-impl Default for Replies {
-    fn default() -> Replies {
-        Replies {
-            success: "OK".into(),
-            nouser: "REJECT Unknown user".into(),
-            overquota: format!("554 5.2.2 {EXCEEDED}").into(),
-            larger_than_limit: format!("554 5.2.2 {EXCEEDED}").into(),
-            larger_than_site: format!("554 5.2.2 {LARGER_THAN_SITE}").into(),
+    pub fn texts(&self) -> Texts<'_> {
+        Texts {
+            success: self.success.as_deref(),
+            nouser: self.nouser.as_deref(),
+            overquota: self.overquota.as_deref(),
+            toolarge: self.toolarge.as_deref(),
+            exceeded: self.exceeded.as_deref(),
         }
     }
 }
@@ -102,7 +132,7 @@ mod tests {
 
     fn rejections(texts: Texts) -> Vec<String> {
         let replies = Replies::new(texts).unwrap();
-        let reply = |reason| replies.reply(Verdict { action: Action::Reject, reason }).unwrap().to_owned();
+        let reply = |reason| replies.texts().reply(Verdict { action: Action::Reject, reason }).unwrap().to_string();
         REASONS.into_iter().map(reply).collect()
     }
 
@@ -117,12 +147,13 @@ mod tests {
         assert_eq!(rejections(all), ["who", "big", "big", "full", "full", "full"]);
         let message = Texts { exceeded: Some("Nope\n"), ..Texts::default() };
         assert_eq!(rejections(message)[1..3], [site, "554 5.2.2 Nope"]);
-        assert_eq!(Replies::new(Texts::default()), Ok(Replies::default()));
+        let own = Texts { exceeded: Some("Mine"), ..Texts::default() };
+        assert_eq!(own.or(message).exceeded, Some("Mine"), "an account's own words go first");
     }
 
     #[test]
     fn passing_is_success_and_what_dovecot_does_not_know_is_left_to_others() {
-        let reply = |action, reason| Replies::default().reply(Verdict { action, reason }).map(str::to_owned);
+        let reply = |action, reason| Texts::default().reply(Verdict { action, reason }).map(|said| said.to_string());
         assert_eq!(reply(Action::Pass, Reason::Room).as_deref(), Some("OK"));
         assert_eq!(reply(Action::Pass, Reason::Unknown).as_deref(), Some("REJECT Unknown user"));
         assert_eq!(reply(Action::Defer, Reason::Over), None);

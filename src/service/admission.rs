@@ -141,14 +141,15 @@ impl Admission {
         settings: &Settings,
         now: Moment,
         hold: Option<Moment>,
-    ) -> Verdict {
+    ) -> Judged {
         let Whom { accounts, others, extended } = *whom;
         let message = Message::of(request, extended, settings);
         if !accounts.is_empty() && self.is_exempt(request, accounts, settings, now) {
             if let Some(until) = hold {
                 accounts.iter().for_each(|account| account.lock().reserve(message.size.max(1), until));
             }
-            return decide(request.size, &Recipient::Exempt, &settings.policy, now, &mut Untold);
+            let verdict = decide(request.size, &Recipient::Exempt, &settings.policy, now, &mut Untold);
+            return Judged { verdict, account: accounts.first().cloned() };
         }
         self.judge_found(accounts, others, message, settings, now, hold)
     }
@@ -162,11 +163,13 @@ impl Admission {
         settings: &Settings,
         now: Moment,
         hold: Option<Moment>,
-    ) -> Verdict {
+    ) -> Judged {
         let judge = |account: &Arc<Account>| self.judge_and_hold(account, message, settings, now, hold, &mut Untold);
         let verdicts: SmallVec<[Verdict; 4]> = accounts.iter().map(judge).collect();
-        let verdict = match verdicts.iter().min_by_key(|verdict| verdict.action) {
-            Some(verdict) if !others || verdict.reason == Reason::LargerThanSite => *verdict,
+        let best = verdicts.iter().zip(accounts).min_by_key(|(verdict, _)| verdict.action);
+        let account = best.map(|(_, account)| account.clone());
+        let verdict = match best {
+            Some((verdict, _)) if !others || verdict.reason == Reason::LargerThanSite => *verdict,
             Some(_) => Verdict { action: Action::Pass, reason: Reason::Room },
             None => decide(message.size, &Recipient::Unknown, &settings.policy, now, &mut Untold),
         };
@@ -176,7 +179,7 @@ impl Admission {
                 account.lock().reserve(message.size.max(1), until);
             }
         }
-        verdict
+        Judged { verdict, account }
     }
 
     /// The verdict on a domain, whoever of its accounts is meant.
@@ -233,10 +236,11 @@ impl Admission {
         settings.notify.is_own(request.sender, request.size) && self.accounting.notices.is_left_over(request.recipient)
     }
 
-    fn rcpt(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Verdict {
+    fn rcpt(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Judged {
         let found = self.expand(settings, request.recipient);
         let whom = Whom { accounts: &found.accounts, others: found.others, extended: found.extended };
-        let verdict = self.judge_all(&whom, request, settings, now, None);
+        let judged = self.judge_all(&whom, request, settings, now, None);
+        let verdict = judged.verdict;
         self.look_again(verdict, &found.accounts, now);
         if verdict.action == Action::Pass
             && let Some(key) = self.transactions.key((host(peer), request.server_address), request.instance)
@@ -245,15 +249,15 @@ impl Admission {
             let elsewhere = folder_of(settings, request.recipient, found.extended) != INBOX;
             self.transactions.add(key, &found.accounts, found.others || elsewhere);
         }
-        verdict
+        judged
     }
 
-    fn end_of_message(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Verdict {
+    fn end_of_message(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Judged {
         let key = self.transactions.key((host(peer), request.server_address), request.instance);
         let remembered = key.and_then(|key| self.transactions.take(key));
         let (accounts, others, extended): (SmallVec<[Arc<Account>; 4]>, bool, bool) = if request.recipient.is_empty() {
             let Some(transaction) = remembered else {
-                return Verdict { action: Action::Pass, reason: Reason::Unknown };
+                return Judged { verdict: Verdict { action: Action::Pass, reason: Reason::Unknown }, account: None };
             };
             // Fewer were remembered than Postfix accepted: the rest, whoever it is, must get its mail.
             let others = transaction.others || transaction.addresses < request.recipient_count;
@@ -263,13 +267,14 @@ impl Admission {
             (found.accounts, found.others, found.extended)
         };
         let until = now.after(settings.reservation);
-        let verdict =
+        let judged =
             self.judge_all(&Whom { accounts: &accounts, others, extended }, request, settings, now, Some(until));
+        let verdict = judged.verdict;
         self.look_again(verdict, &accounts, now);
         if verdict.action == Action::Pass {
             accounts.iter().for_each(|account| self.hints.soon(account, &mut account.lock()));
         }
-        verdict
+        judged
     }
 }
 
@@ -277,6 +282,12 @@ impl Admission {
 pub fn folder_of<'a>(settings: &Settings, address: &'a str, extended: bool) -> &'a str {
     let named = if settings.extension_folders && extended { extension(&settings.delimiter, address) } else { None };
     named.filter(|name| !name.eq_ignore_ascii_case(INBOX)).unwrap_or(INBOX)
+}
+
+/// A verdict, and the account that decided it.
+pub struct Judged {
+    pub verdict: Verdict,
+    pub account: Option<Arc<Account>>,
 }
 
 /// What a status comes to while it is about to be written. `overquota` that is to be taken back has lost its
@@ -320,7 +331,7 @@ impl Answer for Admission {
             events::notice_left_over(request.recipient);
             return reply.refuse(text.code, &text.words);
         }
-        let verdict = match request.state {
+        let Judged { verdict, account } = match request.state {
             State::EndOfMessage => self.end_of_message(request, peer, &settings, now),
             _ => self.rcpt(request, peer, &settings, now),
         };
@@ -331,15 +342,25 @@ impl Answer for Admission {
             events::not_loaded(request.recipient, text);
             return reply.refuse(text.code, &text.words);
         }
-        match settings.texts.reply(verdict) {
-            None => {
-                events::passed(request.recipient, request.sender, request.size, verdict);
-                reply.dunno();
-            }
-            Some(text) => {
-                events::refused(request.recipient, request.sender, request.size, verdict, text);
-                reply.refuse(text.code, &text.words);
-            }
+        // Of whom nothing was remembered at the end of a message is not unknown.
+        if verdict.reason == Reason::Unknown && request.state == State::EndOfMessage {
+            return reply.dunno();
         }
+        put_in_words(&settings, verdict, account.as_deref(), reply);
+        match verdict.action {
+            Action::Pass => events::passed(request.recipient, request.sender, request.size, verdict),
+            _ => events::refused(request.recipient, request.sender, request.size, verdict, &reply.action()),
+        }
+    }
+}
+
+/// What a verdict on this account is answered with.
+pub fn put_in_words(settings: &Settings, verdict: Verdict, account: Option<&Account>, reply: &mut Reply<'_>) {
+    if settings.quota_status.as_ref().is_some_and(|words| words.say(verdict, account, reply)) {
+        return;
+    }
+    match settings.texts.reply(verdict) {
+        Some(text) => reply.refuse(text.code, &text.words),
+        None => reply.dunno(),
     }
 }

@@ -114,10 +114,10 @@ impl Lookups {
         match meant {
             Meant::Accounts(found, folder) => {
                 let message = message(folder);
-                self.admission.judge_found(&found.accounts, found.others, message, settings, now, None)
+                self.admission.judge_found(&found.accounts, found.others, message, settings, now, None).verdict
             }
             Meant::Domain(domain) => self.admission.judge_domain(domain, size, settings, now),
-            Meant::Nobody => self.admission.judge_found(&[], false, message(INBOX), settings, now, None),
+            Meant::Nobody => self.admission.judge_found(&[], false, message(INBOX), settings, now, None).verdict,
         }
     }
 

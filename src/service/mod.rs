@@ -34,6 +34,7 @@ pub mod outbox;
 pub mod paced;
 pub mod policy;
 mod pool;
+pub mod quota_status;
 pub mod report;
 pub mod resync;
 pub mod roots;

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::accounting::Accounting;
-use super::admission::{Admission, Message};
+use super::admission::{Admission, Message, put_in_words};
 use super::domain::Domain;
+use super::settings::Settings;
 use crate::account::{Status, Statuses};
-use crate::quota::verdict::{Recipient, Rule, Trace, decide};
+use crate::quota::verdict::{Reason, Recipient, Rule, Trace, decide};
 use crate::quota::{Action, Level, Limit, Standing, Usage, Verdict};
-use crate::wire::policy::Request;
+use crate::wire::policy::{Reply, Request};
 
 /// Bytes and messages; as a limit, `null` is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,7 +221,8 @@ pub fn explain(
     if !found.is_unknown() && admission.is_exempt(request, &found.accounts, &settings, now) {
         let mut told = Told { steps: &mut steps, account: None };
         let verdict = decide(message.size, &Recipient::Exempt, &settings.policy, now, &mut told);
-        return Explanation { verdict: verdict.action.as_str().into(), reply: "DUNNO".into(), bucket: None, steps };
+        let reply = reply_to(&settings, verdict, found.accounts.first());
+        return Explanation { verdict: verdict.action.as_str().into(), reply, bucket: None, steps };
     }
     let mut best: Option<(Verdict, Arc<Account>)> = None;
     for account in &found.accounts {
@@ -233,26 +235,35 @@ pub fn explain(
     let Some((verdict, account)) = best else {
         let mut told = Told { steps: &mut steps, account: None };
         let verdict = decide(message.size, &Recipient::Unknown, &settings.policy, now, &mut told);
-        return Explanation { verdict: verdict.action.as_str().into(), reply: "DUNNO".into(), bucket: None, steps };
+        let reply = reply_to(&settings, verdict, None);
+        return Explanation { verdict: verdict.action.as_str().into(), reply, bucket: None, steps };
     };
     let bucket = {
         let seat = account.lock();
         seat.limits.buckets()[seat.limits.bucket_of(message.folder, message.kind)].name.to_string()
     };
-    let (action, reply) = match settings.texts.reply(verdict) {
-        Some(_) if found.others => {
+    let verdict = match verdict.action {
+        Action::Defer | Action::Reject if found.others => {
             steps.push(Step {
                 rule: "expansion".into(),
                 verdict: Some(Action::Pass.as_str().into()),
                 why: "the address also leads elsewhere, so the message is not refused".into(),
                 account: None,
             });
-            (Action::Pass, "DUNNO".into())
+            Verdict { action: Action::Pass, reason: Reason::Room }
         }
-        Some(text) => (verdict.action, text.to_string()),
-        None => (verdict.action, "DUNNO".into()),
+        _ => verdict,
     };
-    Explanation { verdict: action.as_str().into(), reply, bucket: Some(bucket), steps }
+    let reply = reply_to(&settings, verdict, Some(&account));
+    Explanation { verdict: verdict.action.as_str().into(), reply, bucket: Some(bucket), steps }
+}
+
+/// The reply as the policy server gives it.
+fn reply_to(settings: &Settings, verdict: Verdict, account: Option<&Arc<Account>>) -> String {
+    let mut out = Vec::new();
+    let mut reply = Reply::new(&mut out);
+    put_in_words(settings, verdict, account.map(|account| &**account), &mut reply);
+    reply.action().to_owned()
 }
 
 struct Told<'a> {

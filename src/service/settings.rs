@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::exempt::{Callers, TypedCallers};
 use super::notify::Notify;
+use super::quota_status::QuotaStatus;
 use crate::account::Status;
 use crate::wire::policy::{Code, CodeError};
 
@@ -62,6 +63,8 @@ pub struct Settings {
     /// How long room is held for a message that the store has not reported.
     pub reservation: Duration,
     pub texts: Texts,
+    /// Dovecot's words, which go before the texts.
+    pub quota_status: Option<QuotaStatus>,
     /// Whom no quota stops.
     pub exempt: Callers,
     pub typed: Vec<TypedCallers>,

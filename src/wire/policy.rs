@@ -13,7 +13,7 @@
 mod reply;
 mod request;
 
-pub use reply::{ACTION_LIMIT, Code, CodeError, Reply};
+pub use reply::{ACTION_LIMIT, ActionFault, Code, CodeError, Reply, check_action};
 pub use request::{Invalid, LINE_LIMIT, NOT_UTF8, Parser, REQUEST_LIMIT, Request, State};
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub fn quota_status(_: &str, row: &[&str]) -> Result<Pass, String> {
         let mut plugin = read(settings)?;
         plugin.roots.retain(|root| with(&root.root));
         let verdict = verdict(&plugin, "INBOX", used, size, Occasion::Delivery);
-        Ok(plugin.replies.reply(verdict).unwrap_or("(no reply)").to_owned())
+        Ok(plugin.replies.texts().reply(verdict).map_or("(no reply)".into(), |said| said.to_string()))
     };
     match reply(&settings, |_| true) {
         Ok(reply) if reply == recorded => Ok(Pass::Same),

@@ -174,11 +174,9 @@ const AT_ONCE: usize = 8;
 /// Hands waiting notices to the mailer until `stop`, at once when one is stored and with growing pauses
 /// while the server does not take them.
 pub async fn run(accounting: Arc<Accounting>, mailer: Arc<dyn Mailer>, stop: CancellationToken) {
-    let mut carrier = Carrier { accounting, mailer, retries: HashMap::new(), done: HashSet::new(), away: None };
-    tokio::select! {
-        () = stop.cancelled() => return,
-        () = carrier.let_go() => {}
-    }
+    let mut carrier =
+        Carrier { accounting, mailer, retries: HashMap::new(), done: HashSet::new(), held_until: None, away: None };
+    carrier.hold_back();
     loop {
         carrier.round(&stop).await;
         let wait = carrier.next_try().saturating_duration_since(Instant::now());
@@ -199,6 +197,8 @@ struct Carrier {
     retries: HashMap<Box<[u8]>, (Instant, Duration)>,
     /// Sent, but the ledger could not note it.
     done: HashSet<Box<[u8]>>,
+    /// Until when the notices of an earlier life are held back.
+    held_until: Option<Instant>,
     /// The server is away: until when it is left alone, and how long the next time.
     away: Option<(Instant, Duration)>,
 }
@@ -219,17 +219,24 @@ impl Carrier {
         self.away.map_or(earliest, |(until, _)| until.max(earliest))
     }
 
-    /// Waits until no server asks any more about what an earlier life was handing over.
-    async fn let_go(&mut self) {
-        let notices = &self.accounting.notices;
-        if !notices.left_over.read().is_empty() {
-            tokio::time::sleep(LEFT_OVER_PAUSE).await;
-            notices.left_over.write().clear();
+    /// Holds back what an earlier life has left, until no server asks any more about what that was handing over.
+    fn hold_back(&mut self) {
+        let until = Instant::now() + LEFT_OVER_PAUSE;
+        let waiting = self.accounting.notices.waiting.lock();
+        self.retries.extend(waiting.keys().map(|key| (key.clone(), (until, FIRST_PAUSE))));
+        self.held_until = Some(until);
+    }
+
+    fn let_go(&mut self, now: Instant) {
+        if self.held_until.is_some_and(|until| until <= now) {
+            self.accounting.notices.left_over.write().clear();
+            self.held_until = None;
         }
     }
 
     async fn round(&mut self, stop: &CancellationToken) {
         let now = Instant::now();
+        self.let_go(now);
         if self.away.is_some_and(|(until, _)| now < until) {
             return;
         }

@@ -106,6 +106,34 @@ pub enum CodeFault {
     Text,
 }
 
+/// Why an admin's own action cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ActionFault {
+    #[error("an empty action lets the message pass with a warning")]
+    Empty,
+    #[error("an action that is only a number lets the message pass")]
+    Number,
+    #[error("421 and 521 hang up on the client and all its other recipients")]
+    HangsUp,
+    #[error("a control character would break the reply")]
+    Control,
+    #[error("it is longer than {ACTION_LIMIT} bytes")]
+    Long,
+}
+
+/// Whether `action` can be sent as it stands: one line of access(5) that does what it says.
+pub fn check_action(action: &str) -> Result<(), ActionFault> {
+    let first = action.split(' ').next().unwrap_or_default();
+    match action {
+        _ if action.trim().is_empty() => Err(ActionFault::Empty),
+        _ if action.chars().any(char::is_control) => Err(ActionFault::Control),
+        _ if action.len() > ACTION_LIMIT => Err(ActionFault::Long),
+        _ if matches!(first, "421" | "521") => Err(ActionFault::HangsUp),
+        _ if action.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ') => Err(ActionFault::Number),
+        _ => Ok(()),
+    }
+}
+
 /// Writes one reply at the end of a buffer. Who says nothing says DUNNO; who speaks twice is taken at the
 /// last word.
 #[derive(Debug)]
@@ -137,6 +165,20 @@ impl<'a> Reply<'a> {
         let room = ACTION_LIMIT;
         // A Display that fails has nothing more to say; the code is written by then.
         let _ = write!(Clean { out: self.out, room }, "{code} {text}");
+    }
+
+    /// An action in an admin's own words. Nothing is written if it cannot be sent.
+    pub fn act(&mut self, action: &str) -> Result<(), ActionFault> {
+        check_action(action)?;
+        self.restart();
+        self.out.extend_from_slice(action.as_bytes());
+        Ok(())
+    }
+
+    /// The action as it stands so far.
+    pub fn action(&self) -> &str {
+        let written = self.out.get(self.begin + ACTION.len()..).unwrap_or_default();
+        std::str::from_utf8(written).unwrap_or_default()
     }
 
     /// Ends the reply with the empty line.
