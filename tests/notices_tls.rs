@@ -110,6 +110,9 @@ impl Submission {
     }
 }
 
+/// Port, encryption, whether the authority is known, the password, and what the mailer says of it.
+type Row = (u16, Tls, bool, Option<&'static str>, Option<&'static str>);
+
 fn mails(folder: &Path) -> Vec<String> {
     let files = fs::read_dir(folder).into_iter().flatten();
     files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
@@ -122,8 +125,7 @@ async fn encrypted_from_the_start_or_by_starttls_with_the_right_password_and_a_c
     let server = Submission::start(folder.path(), free_port(), &["anna@example.org"]);
     let (starttls, smtps) = (server.postfix.port, server.smtps);
     let (ca, right) = (true, Some("correct-horse"));
-    // Port, encryption, whether the authority is known, the password: what the mailer says of it.
-    let table: [(u16, Tls, bool, Option<&str>, Option<&str>); 9] = [
+    let table: [Row; 9] = [
         (starttls, Tls::Required, ca, right, None),
         (starttls, Tls::Offered, ca, right, None),
         (smtps, Tls::FromTheStart, ca, right, None),

@@ -105,7 +105,8 @@ impl Config {
             let (old, new) = (section(self, name).unwrap_or_default(), section(other, name).unwrap_or_default());
             for key in old.keys().chain(new.keys()) {
                 let full = format!("{name}.{key}");
-                let taken_over = ["policy.texts", "policy.quota_status", "policy.on_failure", "log.level"].contains(&&*full)
+                let taken_over = ["policy.texts", "policy.quota_status", "policy.on_failure", "log.level"]
+                    .contains(&&*full)
                     || name == "exempt"
                     || name == "notify" && !notify::AT_START.contains(&key.as_str())
                     || name == "enforcement"
