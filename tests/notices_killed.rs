@@ -8,8 +8,16 @@
 //! when the kill falls into its work at the end of the data is this, and the message is delivered:
 //!
 //! ```text
-//! EXCERPT
+//! smtpd[22870]: 3BC2499ADE1: client=localhost[127.0.0.1]
+//! cleanup[22872]: 3BC2499ADE1: message-id=<mailquotad.1a200c2fbfe.2cbde8b872840edb365463bdfb6118a6@example.org>
+//! qmgr[22707]: 3BC2499ADE1: from=<quota@example.org>, size=934, nrcpt=1 (queue active)
+//! smtpd[22870]: disconnect from localhost[127.0.0.1] ehlo=1 mail=1 rcpt=1 data=1 commands=4
+//! virtual[22874]: 3BC2499ADE1: to=<user7@example.org>, relay=virtual, dsn=2.0.0, status=sent (delivered to maildir)
 //! ```
+//!
+//! (There is no `quit=1`: nobody was there any more to say so. From the end of the data to its answer Postfix took
+//! 3 ms.) A second way in was ours to close: Postfix asks the policy server about the end of the message, and when that
+//! was the one that was killed, asks the next one a second later; see `Notices::is_left_over`.
 //!
 //! The Message-ID is fixed when a notice is stored, so the second copy can be told to be one. What must never be: a
 //! copy that no kill between the end of the data and our record accounts for. A tap on the wire sees it.
@@ -114,7 +122,6 @@ fn fifty_kills_lose_no_notice_and_repeat_none_that_they_did_not_interrupt() {
         let lives: BTreeSet<usize> = handovers.iter().map(|handover| handover.life).collect();
         assert_eq!(lives.len(), handovers.len(), "{name}: sent twice in one life: {handovers:?}");
         for cut in &handovers[..handovers.len() - 1] {
-            eprintln!("{name}: {cut:?}");
             match cut.handed_back {
                 true => unrecorded += 1,
                 false => unanswered += 1,
@@ -132,7 +139,5 @@ fn fifty_kills_lose_no_notice_and_repeat_none_that_they_did_not_interrupt() {
         unanswered + unrecorded,
         waits[waits.len() / 2]
     );
-    if std::env::var_os("SHOW_LOG").is_some() {
-        println!("{}", postfix.log());
-    }
+    drop(postfix);
 }

@@ -169,7 +169,7 @@ async fn encrypted_from_the_start_or_by_starttls_with_the_right_password_and_a_c
         assert!(mail.contains("(using TLSv1."), "{mail}");
     }
     let log = server.postfix.log();
-    assert_eq!(log.matches("sasl_username=quota").count(), sent, "{log}");
+    assert_eq!(log.matches("sasl_method=PLAIN, sasl_username=quota").count(), sent, "{log}");
 }
 
 #[test]
