@@ -31,11 +31,9 @@ impl QuotaStatus {
     pub fn say(&self, verdict: Verdict, account: Option<&Account>, reply: &mut Reply<'_>) -> bool {
         if let Some(account) = account {
             let seat = account.lock();
-            if let Some(attributes) = seat.attributes.as_deref() {
-                let own = self.own.of(attributes);
-                if own != Texts::default() && speak(own.or(self.site.texts()), verdict, reply) {
-                    return true;
-                }
+            let own = self.own.of(seat.attributes());
+            if own != Texts::default() && speak(own.or(self.site.texts()), verdict, reply) {
+                return true;
             }
         }
         speak(self.site.texts(), verdict, reply)
