@@ -9,7 +9,7 @@
 //!   standing and grace, and the one verdict. [`wire`] holds one codec a file: bytes in, a value or
 //!   "incomplete" or "invalid" out. [`account`] is what a directory says, [`schedule`] reads crontab
 //!   lines. Nothing here touches a file, a socket, a clock or a log.
-//! - **L1, the outside world.** [`directory`], [`ledger`], [`mailstore`] and [`mailer`] each own a
+//! - **L1, the outside world.** [`directory`], [`ledger`], [`mailstore`], [`mailer`] and [`alarm`] each own a
 //!   port trait and, beside it, the adapters that implement it. They never use one another.
 //!   [`telemetry`] (log events and counters) may be used from here up.
 //! - **L2, the work.** [`service`] joins ports and model: it keeps the state in memory, answers,
@@ -18,6 +18,7 @@
 //!   `cli/serve.rs` reads top to bottom as the story of a start.
 
 pub mod account;
+pub mod alarm;
 pub mod cli;
 pub mod config;
 pub mod directory;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 const PURE: [&str; 4] = ["quota", "wire", "account", "schedule"];
 const TELEMETRY: &str = "telemetry";
-const PORTS: [&str; 4] = ["directory", "ledger", "mailstore", "mailer"];
+const PORTS: [&str; 5] = ["directory", "ledger", "mailstore", "mailer", "alarm"];
 const SERVICE: &str = "service";
 const CONFIG: &str = "config";
 

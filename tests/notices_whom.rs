@@ -166,7 +166,9 @@ fn what_an_earlier_life_was_handing_over_is_put_off_when_the_server_asks_again()
         );
         let (mut parser, mut out) = (Parser::default(), Vec::new());
         let (request, _) = parser.parse(text.as_bytes()).unwrap().unwrap();
-        site.admission().answer(&request, &Peer::Unix(None), &mut Reply::new(&mut out));
+        let mut reply = Reply::new(&mut out);
+        site.admission().answer(&request, &Peer::Unix(None), &mut reply);
+        reply.finish();
         String::from_utf8(out).unwrap()
     };
     let (end, own) = ("END-OF-MESSAGE", "quota@example.org");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use crate::alarm::{Alarms, Outside};
 use crate::config::{self, Config, DirectorySource, StoreKind, TransportKind};
 use crate::directory::Directory;
 use crate::directory::ldap::{Bind, Follow, LdapDirectory, LdapOptions, Password, Tls};
@@ -95,6 +96,10 @@ pub fn mailer(config: &Config) -> Result<Arc<dyn Mailer>> {
     let (tls, ca_file) = (options.tls, options.ca_file.clone());
     let options = SmtpOptions { host: host.to_string(), port: *port, tls, ca_file, login, hello, timeout };
     Ok(Arc::new(SmtpMailer::new(&options).context("notify")?))
+}
+
+pub fn alarms(config: &Config) -> Arc<dyn Alarms> {
+    Arc::new(Outside::new(config.warnings.timeout))
 }
 
 pub fn mailstore(config: &Config) -> Arc<dyn MailStore> {

@@ -31,7 +31,7 @@ use crate::service::settings::Settings;
 use crate::service::status::DirectoryStatus;
 use crate::service::sync::Sync;
 use crate::service::watch::Watching;
-use crate::service::{catch_up, enforce, jobs, notify, outbox, resync};
+use crate::service::{catch_up, enforce, jobs, notify, outbox, resync, warnings};
 use crate::telemetry::metrics::Metrics;
 
 /// Changes of the directory that may wait for the service: enough to keep both busy, little memory.
@@ -92,6 +92,8 @@ impl House {
         self.follow_directory(stop);
         let Api { accounting, measuring, .. } = self.api.clone();
         self.tasks.spawn(enforce::run(accounting.clone(), stop.clone()));
+        let (alarms, at_once) = (adapters::alarms(config), config.warnings.at_once);
+        self.tasks.spawn(warnings::run(accounting.clone(), alarms, at_once, stop.clone()));
         self.tasks.spawn(notify::queue::run(accounting.clone(), self.mailer.clone(), stop.clone()));
         if let Some(hinted) = self.hinted.take() {
             let delays = Delays {

@@ -18,12 +18,17 @@ use crate::service::lookup::{LookupSession, Lookups};
 use crate::service::paced::Pace;
 use crate::service::policy::PolicySession;
 use crate::service::socket::{Access, Bound};
+use crate::service::warned::WarnedSession;
 use crate::telemetry::events;
 use crate::telemetry::log::Log;
 use crate::wire::endpoint::Endpoint;
 
 /// How long requests in hand may take at a stop.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Calls of Dovecot's at once, and how long one may take.
+const WARNED_CONNECTIONS: u32 = 64;
+const WARNED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connections to the API at once: commands, a scraper, a few programs.
 const API_CONNECTIONS: u32 = 64;
@@ -47,6 +52,7 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     let policy = bind(&config.policy.listen, &config.policy.access)?;
     let lookup = bind(&config.lookup.listen, &config.lookup.access)?;
     let dict = bind(&config.dovecot.listen, &config.dovecot.access)?;
+    let warned = bind(&config.warnings.listen, &config.warnings.access)?;
     let socket = Endpoint::Unix(config.http.socket.clone());
     let private = bind(std::slice::from_ref(&socket), &config.http.access)?;
     let public = bind(&config.http.listen, &config.http.access)?;
@@ -64,7 +70,14 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     let session = PolicySession { answer: house.api.admission.clone(), pace, metrics };
     let connections = u32::try_from(config.policy.max_connections).unwrap_or(u32::MAX);
     let limits = Limits { connections, drain: DRAIN };
-    let all = [("policy", &policy), ("lookup", &lookup), ("dict", &dict), ("api", &private), ("api", &public)];
+    let all = [
+        ("policy", &policy),
+        ("lookup", &lookup),
+        ("dict", &dict),
+        ("warned", &warned),
+        ("api", &private),
+        ("api", &public),
+    ];
     for (service, sockets) in all {
         sockets.iter().for_each(|socket| events::listening(service, socket.endpoint()));
     }
@@ -76,6 +89,7 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     let limits = Limits { connections, drain: DRAIN };
     let session = DictSession { keeper, pace: DICT_PACE, metrics: house.api.metrics.clone() };
     services.spawn(listener::run(dict, limits, listener::Threads::new("dict", session), answering.clone()));
+    services.spawn(listener::run(warned, warned_limits(), warnings(&house.api), answering.clone()));
     let limits = Limits { connections: API_CONNECTIONS, drain: DRAIN };
     let open = server::host(http::router(house.api.clone(), None));
     services.spawn(listener::run(private, limits, open, answering.clone()));
@@ -110,6 +124,17 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     }
     events::stopped();
     Ok(())
+}
+
+/// Dovecot calls once for each mailbox that crosses a threshold, and hangs up.
+fn warned_limits() -> Limits {
+    Limits { connections: WARNED_CONNECTIONS, drain: DRAIN }
+}
+
+fn warnings(api: &Api) -> listener::Threads<WarnedSession> {
+    let pace = Pace { idle: WARNED_PATIENCE, request: WARNED_PATIENCE };
+    let (admission, metrics) = (api.admission.clone(), api.metrics.clone());
+    listener::Threads::new("warned", WarnedSession { admission, metrics, pace })
 }
 
 fn lookup_limits(config: &Config) -> Limits {

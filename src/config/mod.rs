@@ -14,6 +14,7 @@ mod quota;
 mod reader;
 mod sheet;
 mod store;
+mod warnings;
 mod words;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ pub use problem::{ConfigError, Problem};
 pub use quota::{Enforcement, Quota};
 pub use sheet::Variables;
 pub use store::{Ledger, MailStore, StoreKind};
+pub use warnings::Warnings;
 
 use std::sync::Arc;
 
@@ -51,6 +53,7 @@ pub struct Config {
     pub exempt: Callers,
     pub dovecot: Dovecot,
     pub notify: Notify,
+    pub warnings: Warnings,
     pub http: Http,
     pub jobs: Jobs,
     pub log: LogOptions,
@@ -109,6 +112,7 @@ impl Config {
                     .contains(&&*full)
                     || name == "exempt"
                     || name == "notify" && !notify::AT_START.contains(&key.as_str())
+                    || name == "warnings" && warnings::TAKEN_OVER.contains(&key.as_str())
                     || name == "enforcement"
                     || name == "quota" && key != "types";
                 if !taken_over && old.get(key) != new.get(key) && !keys.contains(&full) {
@@ -144,6 +148,7 @@ impl Config {
             quota_status: self.policy.quota_status.clone(),
             exempt: self.exempt.clone(),
             typed: self.quota.typed.clone(),
+            warnings: self.warnings.rules.clone(),
             notify: service::notify::Notify {
                 dynamic: self.notify.enabled,
                 from: self.notify.from.clone(),
@@ -171,12 +176,14 @@ impl Config {
         if !notify.templates.is_empty() {
             asked_for.push(notify.language_attribute.as_str().into());
         }
+        let warnings = warnings::read(root.section("warnings"), root.section("notify").is_set("from"));
         let policy = policy::read(root.section("policy"));
         asked_for.extend(policy.quota_status.iter().flat_map(|words| words.own.names()).map(Into::into));
         let config = Config {
             directory: directory::read(root.section("directory"), asked_for),
             exempt: exempt::read(root.section("exempt")),
             dovecot: dovecot::read(root.section("dovecot")),
+            warnings,
             notify,
             ledger: store::read_ledger(root.section("ledger")),
             mailstore,

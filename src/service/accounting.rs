@@ -7,7 +7,7 @@
 //! write, verdicts go on from memory and the change is not acknowledged.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -23,7 +23,9 @@ use super::outbox::{self, Subject};
 use super::pool::Pool;
 use super::roots::Roots;
 use super::settings::{Blocks, Settings, StatusMode};
+use super::tally::Tally;
 use super::timers::Timers;
+use super::warnings::{self, Raised};
 use crate::account::{Status, Writable};
 use crate::directory::Wish;
 use crate::ledger::{Batch, Ledger, LedgerError, Op, Outcome, Receipt, Revision, Shelf};
@@ -40,6 +42,8 @@ pub struct Accounting {
     pub timers: Timers,
     /// What was told by mail, and what is to be.
     pub notices: Notices,
+    /// Warnings that are to be carried out.
+    pub raised: Raised,
     /// Told whenever a wish to write a status has been handed to the ledger.
     pub wishes: tokio::sync::Notify,
     /// How many accounts and domains stand where.
@@ -75,6 +79,7 @@ impl Accounting {
                 events::ledger_failed(&error);
                 Notices::default()
             }),
+            raised: Raised::default(),
             ledger,
             wishes: tokio::sync::Notify::new(),
             accounts_at: Tally::default(),
@@ -303,10 +308,16 @@ impl Accounting {
         let mut batch = Batch::new();
         let mut seat = account.lock();
         let (before, counted) = (seat.total(), seat.cells.total().messages);
+        let stood = (seat.heard != 0).then(|| warnings::measured(&seat));
         change(&mut seat, &mut batch);
         let grown = seat.cells.total().messages.saturating_sub(counted);
         seat.arrived(grown);
         self.advance(account, &mut seat, now, &mut batch);
+        // An account that has just come in has not crossed anything.
+        if let Some(stood) = stood.filter(|_| self.loaded() && !seat.gone) {
+            let settings = self.settings.load();
+            self.raised.account(&account.address, &seat, stood, &settings, (&self.notices, now), &mut batch);
+        }
         let after = seat.total();
         let domain = seat.domain.clone();
         let mut state = domain.lock();
@@ -421,24 +432,6 @@ impl Accounting {
             Some(wish) => batch.push(outbox::put(subject, &wish)),
             None => batch.push(outbox::remove(subject)),
         }
-    }
-}
-
-/// A count for each level but `under`, kept as things change: counting ten million accounts for every
-/// scrape is out of the question.
-#[derive(Default)]
-pub struct Tally([AtomicI64; 4]);
-
-impl Tally {
-    fn moved(&self, from: Level, to: Level) {
-        if from != to {
-            self.0[from as usize].fetch_sub(1, Ordering::Relaxed);
-            self.0[to as usize].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    pub fn at(&self, level: Level) -> i64 {
-        self.0[level as usize].load(Ordering::Relaxed)
     }
 }
 

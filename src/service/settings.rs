@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::exempt::{Callers, TypedCallers};
 use super::notify::Notify;
 use super::quota_status::QuotaStatus;
+use super::warnings::Warnings;
 use crate::account::Status;
 use crate::wire::policy::{Code, CodeError};
 
@@ -69,6 +70,7 @@ pub struct Settings {
     pub exempt: Callers,
     pub typed: Vec<TypedCallers>,
     pub notify: Notify,
+    pub warnings: Warnings,
 }
 
 impl Settings {

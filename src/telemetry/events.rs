@@ -225,6 +225,21 @@ pub fn job_done(job: &str, took: Duration) {
     debug!(event = "job-done", job, ms = millis(took));
 }
 
+/// An account has set off a warning of `[warnings]`.
+pub fn warning_set_off(account: &str, when: &str, used: Usage) {
+    info!(event = "warning-set-off", account, when, bytes = used.bytes, messages = used.messages);
+}
+
+/// What a warning leads to could not be done; it is not tried again.
+pub fn warning_failed(account: &str, when: &str, action: &str, why: &dyn Display) {
+    warn!(event = "warning-failed", account, when, action, %why);
+}
+
+/// Dovecot has called with a warning of its own.
+pub fn warning_heard(arguments: &str, known: bool) {
+    info!(event = "warning-heard", arguments, known);
+}
+
 /// The mail server cannot be reached; notices wait.
 pub fn mailer_away(why: &dyn Display, retry: Duration) {
     warn!(event = "mailer-away", %why, retry_ms = millis(retry));

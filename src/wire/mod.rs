@@ -11,5 +11,6 @@ pub mod netstring;
 pub mod network;
 pub mod notice;
 pub mod policy;
+pub mod script;
 pub mod socketmap;
 pub mod template;

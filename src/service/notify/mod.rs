@@ -32,7 +32,7 @@ use crate::wire::notice::{Address, Sender};
 
 pub use queue::Notice;
 use queue::Queued;
-use stage::{Stage, Told};
+use stage::{Event, Stage, Told};
 use words::Words;
 
 /// The settings of notices.
@@ -188,6 +188,25 @@ impl Notices {
             (look, stage)
         });
         self.advance(&subject, looks, settings, now, batch, timers);
+    }
+
+    /// A notice that a warning of the site's own asks for. What was told by the stages does not matter to it.
+    pub fn warn(&self, address: &str, seat: &Seat, falling: bool, settings: &Settings, now: Moment, batch: &mut Batch) {
+        let (Some(bucket), used) = (seat.limits.buckets().first(), seat.used(0)) else { return };
+        let look = Look {
+            subject: &Subject::Account(address.into()),
+            domain: &seat.domain.name,
+            bucket: bucket.name.to_string(),
+            used,
+            limit: bucket.limit,
+            attribute: attribute_of(seat, settings),
+        };
+        let percent = bucket.limit.percent(used).unwrap_or(0);
+        let event = match falling {
+            true => Event::Back,
+            false => Event::Rule(u32::try_from(percent).unwrap_or(u32::MAX)),
+        };
+        queue::make(&look, event, &settings.notify, now, None, batch);
     }
 
     /// The same for a domain, of which its postmaster is told.
