@@ -34,6 +34,7 @@ fn every_metric_is_documented_and_every_documented_one_exists() {
     metrics.job("resync");
     metrics.notice(Sent::Done);
     metrics.dict_total(Total::Agreed);
+    metrics.warning("run", "done");
     metrics.standing(Whose::Account, Level::Over, 1);
     let rendered = metrics.render();
     let series = rendered.lines().filter(|line| !line.starts_with('#'));

@@ -51,18 +51,15 @@ pub struct Metrics {
     jobs: Counters<1>,
     sent: Counters<1>,
     pub notices: Gauge,
-<<<<<<< HEAD
     pub dict_connections: Gauge,
     pub dict_garbage: Counter,
     pub dict_lookups: Counter,
     pub dict_marks: Counter,
     pub dict_strangers: Counter,
     dict_totals: Counters<1>,
-=======
     warnings: Counters<2>,
     pub warned_connections: Gauge,
     pub warned_garbage: Counter,
->>>>>>> d791d90 (warnings: Do more at thresholds of the site's own than send a notice)
 }
 
 /// How a measurement of a mailbox ended.
@@ -195,7 +192,6 @@ impl Default for Metrics {
             jobs: declare(r, "jobs", "Runs of scheduled jobs, by job"),
             sent: declare(r, "notices_sent", "Notices handed to the mail server, by result"),
             notices: declare(r, "notices_waiting", "Notices that are waiting to be sent"),
-<<<<<<< HEAD
             dict_connections: declare(r, "dict_connections", "Connections of Dovecot's dict protocol that are open"),
             dict_garbage: declare(
                 r,
@@ -206,7 +202,6 @@ impl Default for Metrics {
             dict_marks: declare(r, "dict_marks", "Folders that Dovecot has marked as changed"),
             dict_strangers: declare(r, "dict_strangers", "Commands about users of Dovecot who are no accounts"),
             dict_totals: declare(r, "dict_totals", "Totals told by Dovecot, by what they came to"),
-=======
             warnings: declare(r, "warnings", "What warnings have led to, by action and result"),
             warned_connections: declare(r, "warned_connections", "Connections of Dovecot's warnings that are open"),
             warned_garbage: declare(
@@ -214,7 +209,6 @@ impl Default for Metrics {
                 "warned_garbage",
                 "Connections of Dovecot's warnings closed because of what was sent, or because it came too slowly",
             ),
->>>>>>> d791d90 (warnings: Do more at thresholds of the site's own than send a notice)
             registry,
         }
     }
@@ -268,7 +262,6 @@ impl Metrics {
         self.sent.get_or_create(&[("result", result)]).inc();
     }
 
-<<<<<<< HEAD
     pub fn dict_total(&self, total: Total) {
         let result = match total {
             Total::Agreed => "agreed",
@@ -276,10 +269,10 @@ impl Metrics {
             Total::Taken => "taken",
         };
         self.dict_totals.get_or_create(&[("result", result)]).inc();
-=======
+    }
+
     pub fn warning(&self, action: &'static str, result: &'static str) {
         self.warnings.get_or_create(&[("action", action), ("result", result)]).inc();
->>>>>>> d791d90 (warnings: Do more at thresholds of the site's own than send a notice)
     }
 
     pub fn job(&self, job: &'static str) {

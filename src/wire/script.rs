@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(arguments(call), ["95", "u1@example.org"]);
         assert_eq!(print(["95", "u1@example.org"]), call);
         let waits = parse(b"VERSION\tscript\t3\t1\nalarm=30\n-\n\nVERSION").unwrap().unwrap();
-        assert_eq!(waits, (Call { arguments: Vec::new(), replies: true }, 34));
+        assert_eq!(waits, (Call { arguments: Vec::new(), replies: true }, 31));
     }
 
     #[test]
