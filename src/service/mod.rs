@@ -47,6 +47,6 @@ pub mod sync;
 pub mod tally;
 pub mod timers;
 pub mod transactions;
-pub mod watch;
 pub mod warned;
 pub mod warnings;
+pub mod watch;
