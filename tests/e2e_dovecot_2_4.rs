@@ -1,0 +1,87 @@
+//! Dovecot 2.4 as the store, with the configuration that we ship for it.
+
+mod support {
+    pub mod api;
+    pub mod daemon;
+    pub mod dovecot_2_4;
+    pub mod imap;
+    pub mod lmtp;
+    pub mod spool;
+    pub mod wait;
+}
+
+use support::api::Api;
+use support::daemon::Daemon;
+use support::dovecot_2_4::Dovecot24;
+use support::imap::message;
+use support::lmtp::deliver;
+use support::spool::cells_on_disk;
+use support::wait::until;
+
+const USAGE: &str = include_str!("../packaging/dovecot/2.4/usage.conf");
+
+const ANNA: &str = "anna@example.org";
+
+#[test]
+fn every_way_of_changing_a_mailbox_shows_in_the_right_cell() {
+    let mut dovecot = Dovecot24::prepare();
+    let ldif = format!(
+        "dn: uid=anna,dc=example.org\nobjectClass: inetMailUser\nmail: {ANNA}\nmailUserStatus: active\nmailQuota: 1G\n"
+    );
+    let mut daemon = Daemon::prepare(&ldif, "");
+    let mail = format!("path = \"{}/mail/%d/%n\"", daemon.folder.path().display());
+    daemon.configure(&mail, &format!("path = \"{}/%d/%n\"\nsizes = \"virtual\"", dovecot.path("mail").display()));
+    let socket = dovecot.path("dict.sock");
+    let listen = format!("[dovecot]\nlisten = \"unix:{}\"\nmode = \"0666\"\n[http]", socket.display());
+    daemon.configure("[http]", &listen);
+    daemon.run();
+    dovecot.start(&[USAGE]);
+    let mut api = Api::connect(&daemon.path("api.sock"));
+    let mut holds = |folder: &str, usage: (u64, u64)| {
+        until(&format!("{folder} holds {usage:?}"), || api.cell(ANNA, folder) == usage);
+    };
+    let mut imap = dovecot.login(ANNA);
+    for folder in ["Trash", "Archive", "Sub", "Sub/below"] {
+        imap.ok(&format!("CREATE {folder}"));
+    }
+    for (folder, size) in [("INBOX", 1000), ("INBOX", 2000), ("Sub/below", 3000)] {
+        assert!(imap.append(folder, &message(size)).unwrap().contains(" OK"));
+    }
+    holds("INBOX", (3000, 2));
+    holds("Sub/below", (3000, 1));
+    imap.ok("SELECT INBOX");
+    imap.ok("COPY 1 Archive");
+    holds("Archive", (1000, 1));
+    imap.ok("MOVE 2 Trash");
+    holds("Trash", (2000, 1));
+    holds("INBOX", (1000, 1));
+    imap.ok("STORE 1 +FLAGS (\\Deleted)");
+    imap.ok("EXPUNGE");
+    holds("INBOX", (0, 0));
+    imap.ok("RENAME Sub New");
+    holds("New/below", (3000, 1));
+    holds("Sub/below", (0, 0));
+    deliver(dovecot.lmtp, ANNA, &message(4000)).unwrap();
+    let disk = || cells_on_disk(&dovecot.maildir("example.org", "anna"));
+    holds("INBOX", disk()["INBOX"]);
+    let expunged = dovecot.run("doveadm", &["expunge", "-u", ANNA, "mailbox", "Trash", "all"]);
+    assert!(expunged.status.success(), "{}", String::from_utf8_lossy(&expunged.stderr));
+    holds("Trash", (0, 0));
+    // What was told is what lies there, and a scan changes nothing.
+    assert_eq!(api.cells(ANNA), disk());
+    daemon.ok(&["resync", ANNA]);
+    assert_eq!(api.cells(ANNA), disk());
+    // The totals of quota_clone have come as well.
+    drop(imap);
+    let metrics = |name: &str| {
+        let output = std::process::Command::new("curl")
+            .args(["-s", "--unix-socket"])
+            .arg(daemon.path("api.sock"))
+            .arg("http://mailquotad/metrics")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().contains(name)
+    };
+    until("a total agrees", || metrics("mailquotad_dict_totals_total{result=\"agreed\"}"));
+    assert!(!dovecot.log().contains("Error"), "Dovecot had trouble:\n{}", dovecot.log());
+}
