@@ -177,14 +177,15 @@ pub fn domain_of(address: &str) -> &str {
     address.rsplit_once('@').map_or("", |(_, domain)| domain)
 }
 
-/// The attributes that mailquotad can write. Only quotas that an admin asks for and statuses between
-/// `active` and `overquota` are ever written.
+/// The attributes that mailquotad can write. Only quotas that an admin asks for, statuses between `active` and
+/// `overquota`, and the over-quota flag where the site has one are ever written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Writable {
     UserStatus,
     DomainStatus,
     Quota,
     Messages,
+    OverFlag,
 }
 
 impl fmt::Display for Writable {
@@ -194,6 +195,7 @@ impl fmt::Display for Writable {
             Writable::DomainStatus => "mailDomainStatus",
             Writable::Quota => "mailQuota",
             Writable::Messages => "mailMsgQuota",
+            Writable::OverFlag => "over-quota flag",
         })
     }
 }

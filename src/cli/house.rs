@@ -31,7 +31,7 @@ use crate::service::settings::Settings;
 use crate::service::status::DirectoryStatus;
 use crate::service::sync::Sync;
 use crate::service::watch::Watching;
-use crate::service::{catch_up, enforce, jobs, notify, outbox, resync, warnings};
+use crate::service::{catch_up, enforce, jobs, notify, outbox, over_flag, resync, warnings};
 use crate::telemetry::metrics::Metrics;
 
 /// Changes of the directory that may wait for the service: enough to keep both busy, little memory.
@@ -208,6 +208,11 @@ impl House {
                 notify::digest::make(accounting, &lost.into_iter().chain(trouble).collect::<Vec<_>>());
             });
             self.tasks.spawn(jobs::run("digest", schedule, accounting.clone(), work, stop.clone()));
+        }
+        if let Some(schedule) = config.jobs.compare_flags.clone().filter(|_| config.over_flag.is_some()) {
+            let (compared, directory) = (accounting.clone(), self.api.directory.clone());
+            let work = move || over_flag::compare(compared.clone(), directory.clone());
+            self.tasks.spawn(jobs::run("compare_flags", schedule, accounting.clone(), work, stop.clone()));
         }
         if let Some(schedule) = config.jobs.resync.clone() {
             let (accounting, measuring) = (accounting.clone(), self.api.measuring.clone());

@@ -82,7 +82,7 @@ enum Kind {
 }
 
 /// `template` holds the attributes that the mail store's path names.
-pub(super) fn read(section: Section, template: Vec<Box<str>>) -> Directory {
+pub(super) fn read(section: Section, template: Vec<Box<str>>, over_flag: Option<Box<str>>) -> Directory {
     let kind = section.text("kind", "ldap", words::one_of(&[("ldap", Kind::Ldap), ("ldif", Kind::Ldif)]));
     section.only(kind == Kind::Ldif, "kind = \"ldif\"");
     let file = section.required("file", "the absolute path of the LDIF file", words::absolute);
@@ -102,6 +102,7 @@ pub(super) fn read(section: Section, template: Vec<Box<str>>) -> Directory {
         domain_filter: filter("domain_filter", preset.domain_filter().to_string()),
         group_filter: filter("group_filter", preset.group_filter().to_string()),
         template,
+        over_flag,
     };
     section.finish();
     Directory { source, reader, poll_interval }

@@ -47,6 +47,8 @@ pub struct Jobs {
     pub resync: Option<Schedule>,
     /// Sends the digest to `notify.admins`.
     pub digest: Option<Schedule>,
+    /// Compares over-quota flags with standings.
+    pub compare_flags: Option<Schedule>,
 }
 
 pub(super) fn read_jobs(section: Section) -> Jobs {
@@ -56,6 +58,7 @@ pub(super) fn read_jobs(section: Section) -> Jobs {
         enforce_domains: line("enforce_domains", "*/15 * * * *"),
         resync: line("resync", "30 3 * * *"),
         digest: line("digest", "0 7 * * *"),
+        compare_flags: line("compare_flags", "20 * * * *"),
     };
     section.finish();
     jobs

@@ -8,6 +8,7 @@ mod dovecot;
 mod exempt;
 mod house;
 mod notify;
+mod over_flag;
 mod policy;
 mod problem;
 mod quota;
@@ -36,6 +37,7 @@ use crate::quota::verdict;
 use crate::service;
 use crate::service::exempt::Callers;
 use crate::service::notify::words::Words;
+use crate::service::over_flag::Flag;
 use crate::service::settings::Settings;
 use crate::telemetry::log::LogOptions;
 
@@ -54,6 +56,7 @@ pub struct Config {
     pub dovecot: Dovecot,
     pub notify: Notify,
     pub warnings: Warnings,
+    pub over_flag: Option<Flag>,
     pub http: Http,
     pub jobs: Jobs,
     pub log: LogOptions,
@@ -149,6 +152,7 @@ impl Config {
             exempt: self.exempt.clone(),
             typed: self.quota.typed.clone(),
             warnings: self.warnings.rules.clone(),
+            over_flag: self.over_flag.clone(),
             notify: service::notify::Notify {
                 dynamic: self.notify.enabled,
                 from: self.notify.from.clone(),
@@ -179,11 +183,15 @@ impl Config {
         let warnings = warnings::read(root.section("warnings"), root.section("notify").is_set("from"));
         let policy = policy::read(root.section("policy"));
         asked_for.extend(policy.quota_status.iter().flat_map(|words| words.own.names()).map(Into::into));
+        let over_flag = over_flag::read(root.section("over_flag"));
+        let flag_attribute = over_flag.as_ref().map(|flag| flag.attribute.clone());
+        asked_for.extend(flag_attribute.clone());
         let config = Config {
-            directory: directory::read(root.section("directory"), asked_for),
+            directory: directory::read(root.section("directory"), asked_for, flag_attribute),
             exempt: exempt::read(root.section("exempt")),
             dovecot: dovecot::read(root.section("dovecot")),
             warnings,
+            over_flag,
             notify,
             ledger: store::read_ledger(root.section("ledger")),
             mailstore,

@@ -25,6 +25,8 @@ pub struct EntryReader {
     pub group_filter: Filter,
     /// The attributes that the mail store's path template names, spelled as there.
     pub template: Vec<Box<str>>,
+    /// The attribute of the over-quota flag, where the site has one.
+    pub over_flag: Option<Box<str>>,
 }
 
 impl EntryReader {
@@ -36,6 +38,7 @@ impl EntryReader {
             domain_filter: preset.domain_filter(),
             group_filter: preset.group_filter(),
             template: Vec::new(),
+            over_flag: None,
         }
     }
 
@@ -242,13 +245,14 @@ impl EntryReader {
             Writable::DomainStatus => Meaning::DomainStatus,
             Writable::Quota => Meaning::Quota,
             Writable::Messages => Meaning::Messages,
+            Writable::OverFlag => return self.over_flag.as_deref(),
         };
         self.map.names(meaning).first().map(|name| &**name)
     }
 }
 
 /// Whether `a` and `b` are the same value of `what`. Statuses compare in any case, and an absent one is
-/// `active`; the names in a quota tell cases apart.
+/// `active`; the names in a quota tell cases apart; a flag compares in any case, and absent is absent.
 pub fn same_value(what: Writable, a: Option<&str>, b: Option<&str>) -> bool {
     match what {
         Writable::UserStatus | Writable::DomainStatus => {
@@ -256,6 +260,10 @@ pub fn same_value(what: Writable, a: Option<&str>, b: Option<&str>) -> bool {
             status(a) == status(b)
         }
         Writable::Quota | Writable::Messages => a.map(str::trim) == b.map(str::trim),
+        Writable::OverFlag => match (a, b) {
+            (Some(a), Some(b)) => a.trim().eq_ignore_ascii_case(b.trim()),
+            (a, b) => a.is_none() && b.is_none(),
+        },
     }
 }
 

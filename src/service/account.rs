@@ -44,6 +44,8 @@ pub struct Seat {
     pub hinted: bool,
     /// The status that a stored wish is going to write.
     pub wished: Option<Status>,
+    /// A stored wish is going to put the over-quota flag right.
+    pub flag_wished: bool,
     /// The level that the tally of the metrics has it at.
     pub counted: Level,
     /// The directory no longer has it. Late measurements must not bring it back.
@@ -148,6 +150,7 @@ impl Seat {
             mail_status: Status::Active,
             hinted: false,
             wished: None,
+            flag_wished: false,
             counted: Level::Under,
             gone: false,
             ahead: false,

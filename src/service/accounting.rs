@@ -20,6 +20,7 @@ use super::domain::{Domain, DomainState};
 use super::keys::Keys;
 use super::notify::{self, Notices};
 use super::outbox::{self, Subject};
+use super::over_flag;
 use super::pool::Pool;
 use super::roots::Roots;
 use super::settings::{Blocks, Settings, StatusMode};
@@ -131,9 +132,11 @@ impl Accounting {
             let (address, standings) = (account.address.clone(), seat.standings_kept());
             let subject = Subject::Account(address.clone());
             let wish = wish_of(&seat).map(|wish| outbox::put(&subject, &wish));
+            let flag = over_flag::wish_of(self, &seat, &self.settings.load());
+            let flag = flag.map(|wish| outbox::put(&over_flag::subject(&account.address), &wish));
             let standings = (seat.wished.is_some() || !standings.is_empty())
                 .then_some(Op::Standings { account: address, standings });
-            drop(self.submit(standings.into_iter().chain(wish).chain(self.told_again(&subject)).collect()));
+            drop(self.submit(standings.into_iter().chain(wish).chain(flag).chain(self.told_again(&subject)).collect()));
         });
     }
 
@@ -388,6 +391,22 @@ impl Accounting {
             seat.wished = wanted;
             Self::wish(&Subject::Account(account.address.clone()), wish_of(seat), batch);
         }
+        self.flag(account, seat, &settings, risen == level, batch);
+    }
+
+    /// Wishes the over-quota flag right where it is wrong. Where it is so although the account stands as it
+    /// `stood`, it has drifted.
+    fn flag(&self, account: &Account, seat: &mut Seat, settings: &Settings, stood: bool, batch: &mut Batch) {
+        let wish = over_flag::wish_of(self, seat, settings);
+        if wish.is_some() == seat.flag_wished {
+            return;
+        }
+        seat.flag_wished = wish.is_some();
+        if let Some(wish) = wish.as_ref().filter(|_| stood) {
+            self.metrics.flag_drift.inc();
+            events::flag_drifted(&account.address, wish.from.as_deref(), wish.to.as_deref());
+        }
+        Self::wish(&over_flag::subject(&account.address), wish, batch);
     }
 
     fn advance_domain(&self, domain: &Domain, state: &mut DomainState, now: Moment, batch: &mut Batch) {

@@ -29,7 +29,7 @@ pub async fn run(accounting: Arc<Accounting>, stop: CancellationToken) {
 
 fn settle(accounting: &Accounting, subject: &Subject) {
     match subject {
-        Subject::Account(address) => {
+        Subject::Account(address) | Subject::Flag(address) => {
             if let Some(account) = accounting.book.account(address) {
                 drop(accounting.settle(&account));
             }

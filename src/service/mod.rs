@@ -31,6 +31,7 @@ pub mod lookup;
 pub mod measuring;
 pub mod notify;
 pub mod outbox;
+pub mod over_flag;
 pub mod paced;
 pub mod policy;
 mod pool;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::accounting::{self, Accounting};
+use super::over_flag;
 use crate::account::Status;
 use crate::directory::{Directory, DirectoryError, Wish, Written};
 use crate::ledger::{Batch, LedgerError, Op, Receipt, Shelf};
@@ -21,6 +22,8 @@ use crate::telemetry::metrics::StatusWrite;
 pub enum Subject {
     Account(Box<str>),
     Domain(Box<str>),
+    /// The over-quota flag of an account.
+    Flag(Box<str>),
 }
 
 impl Subject {
@@ -28,6 +31,7 @@ impl Subject {
         let (mark, name) = match self {
             Subject::Account(address) => (b'a', address),
             Subject::Domain(name) => (b'd', name),
+            Subject::Flag(address) => (b'f', address),
         };
         [&[mark], name.as_bytes()].concat().into()
     }
@@ -38,6 +42,7 @@ impl Subject {
         match mark {
             b'a' => Some(Subject::Account(name)),
             b'd' => Some(Subject::Domain(name)),
+            b'f' => Some(Subject::Flag(name)),
             _ => None,
         }
     }
@@ -199,6 +204,11 @@ fn wish_now(accounting: &Accounting, subject: &Subject) -> Option<(Wish, u32)> {
             let seat = account.lock();
             accounting::wish_of(&seat).map(|wish| (wish, seat.heard))
         }
+        Subject::Flag(address) => {
+            let account = accounting.book.account(address)?;
+            let seat = account.lock();
+            over_flag::wish_of(accounting, &seat, &accounting.settings.load()).map(|wish| (wish, seat.heard))
+        }
         Subject::Domain(name) => {
             let domain = accounting.book.domain(name)?;
             let state = domain.lock();
@@ -231,6 +241,14 @@ fn take_off_if(accounting: &Accounting, subject: &Subject, may: impl FnOnce(bool
             }
             None => Some(submit()),
         },
+        Subject::Flag(address) => match accounting.book.account(address) {
+            Some(account) => {
+                let seat = account.lock();
+                let wanted = over_flag::wish_of(accounting, &seat, &accounting.settings.load()).is_some();
+                may(wanted, seat.heard).then(submit)
+            }
+            None => Some(submit()),
+        },
         Subject::Domain(name) => match accounting.book.domain(name) {
             Some(domain) => {
                 let state = domain.lock();
@@ -239,6 +257,19 @@ fn take_off_if(accounting: &Accounting, subject: &Subject, may: impl FnOnce(bool
             None => Some(submit()),
         },
     }
+}
+
+/// The same for a flag: whether it is right now.
+fn flag_concluded(accounting: &Accounting, address: &str, value: Option<&str>, heard: u32) -> bool {
+    let settings = accounting.settings.load_full();
+    let (Some(account), Some(flag)) = (accounting.book.account(address), &settings.over_flag) else { return true };
+    drop(accounting.with_seat(&account, |seat, _| {
+        if seat.heard == heard {
+            flag.found(seat, value);
+            seat.ahead = true;
+        }
+    }));
+    !account.lock().flag_wished
 }
 
 /// Takes what the directory now holds into memory; settling then drops the wish or, where somebody
@@ -254,6 +285,8 @@ fn conclude(accounting: &Accounting, subject: &Subject, wish: &Wish, written: &W
     };
     let status = value.map_or(Status::Active, Status::read);
     match subject {
+        // Whoever has written something else meanwhile: it is compared again, with that.
+        Subject::Flag(address) => return flag_concluded(accounting, address, value, heard),
         Subject::Account(address) => {
             if let Some(account) = accounting.book.account(address) {
                 drop(accounting.with_seat(&account, |seat, _| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::exempt::{Callers, TypedCallers};
 use super::notify::Notify;
+use super::over_flag::Flag;
 use super::quota_status::QuotaStatus;
 use super::warnings::Warnings;
 use crate::account::Status;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub typed: Vec<TypedCallers>,
     pub notify: Notify,
     pub warnings: Warnings,
+    /// The attribute that says whether an account is over.
+    pub over_flag: Option<Flag>,
 }
 
 impl Settings {

@@ -20,6 +20,7 @@ use super::accounting::Accounting;
 use super::book::Target;
 use super::hints::Hints;
 use super::outbox::{self, Subject};
+use super::over_flag;
 use super::pool::Pool;
 use super::snapshot::{Kept, Snapshot};
 use super::status::DirectoryStatus;
@@ -240,6 +241,9 @@ impl Sync {
                 drop(self.accounting.with_seat(&account, |seat, batch| {
                     if seat.wished.take().is_some() {
                         batch.push(outbox::remove(&subject));
+                    }
+                    if std::mem::take(&mut seat.flag_wished) {
+                        batch.push(outbox::remove(&over_flag::subject(&account.address)));
                     }
                 }));
                 self.withdraw(&account);

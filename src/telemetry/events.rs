@@ -225,6 +225,17 @@ pub fn job_done(job: &str, took: Duration) {
     debug!(event = "job-done", job, ms = millis(took));
 }
 
+/// The over-quota flag of an account was found wrong, and is put right.
+pub fn flag_drifted(account: &str, found: Option<&str>, wanted: Option<&str>) {
+    let shown = |value: Option<&str>| value.unwrap_or("(absent)").to_owned();
+    warn!(event = "flag-drifted", account, found = shown(found), wanted = shown(wanted));
+}
+
+/// The over-quota flag of an account could not be compared.
+pub fn flag_unread(account: &str, why: &dyn Display) {
+    warn!(event = "flag-unread", account, %why);
+}
+
 /// An account has set off a warning of `[warnings]`.
 pub fn warning_set_off(account: &str, when: &str, used: Usage) {
     info!(event = "warning-set-off", account, when, bytes = used.bytes, messages = used.messages);

@@ -58,6 +58,7 @@ pub struct Metrics {
     pub dict_strangers: Counter,
     dict_totals: Counters<1>,
     warnings: Counters<2>,
+    pub flag_drift: Counter,
     pub warned_connections: Gauge,
     pub warned_garbage: Counter,
 }
@@ -202,6 +203,7 @@ impl Default for Metrics {
             dict_marks: declare(r, "dict_marks", "Folders that Dovecot has marked as changed"),
             dict_strangers: declare(r, "dict_strangers", "Commands about users of Dovecot who are no accounts"),
             dict_totals: declare(r, "dict_totals", "Totals told by Dovecot, by what they came to"),
+            flag_drift: declare(r, "flag_drift", "Over-quota flags that were found wrong and are put right"),
             warnings: declare(r, "warnings", "What warnings have led to, by action and result"),
             warned_connections: declare(r, "warned_connections", "Connections of Dovecot's warnings that are open"),
             warned_garbage: declare(

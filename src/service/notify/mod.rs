@@ -120,7 +120,7 @@ impl Notices {
 
     fn memory<'a>(&self, subject: &'a Subject) -> (&RwLock<Memory>, &'a str) {
         match subject {
-            Subject::Account(address) => (&self.accounts, address),
+            Subject::Account(address) | Subject::Flag(address) => (&self.accounts, address),
             Subject::Domain(name) => (&self.domains, name),
         }
     }
@@ -305,7 +305,7 @@ impl Notices {
 
 fn told_key(subject: &Subject) -> Box<[u8]> {
     let (mark, name) = match subject {
-        Subject::Account(address) => (b'a', address),
+        Subject::Account(address) | Subject::Flag(address) => (b'a', address),
         Subject::Domain(name) => (b'd', name),
     };
     [&[TOLD, mark], name.as_bytes()].concat().into()

@@ -83,7 +83,7 @@ pub(super) fn make(
 ) {
     let postmaster = || notify.postmaster_of(look.domain);
     let (about, about_domain) = match look.subject {
-        Subject::Account(address) => (address.clone(), false),
+        Subject::Account(address) | Subject::Flag(address) => (address.clone(), false),
         Subject::Domain(name) => (name.clone(), true),
     };
     let own = (!about_domain).then(|| about.clone());

@@ -72,6 +72,7 @@ impl Sync {
             if seat.dn != entry.dn {
                 // A wish is made out to a DN.
                 seat.wished = None;
+                seat.flag_wished = false;
             }
             seat.dn = entry.dn;
             seat.heard = seat.heard.wrapping_add(1);
