@@ -80,6 +80,9 @@ impl Sync {
         if let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| !snapshot.follows()) {
             snapshot.fill();
             self.unwritten = self.known.accounts().map(|account| account.id).collect();
+            if self.unwritten.is_empty() {
+                snapshot.filled();
+            }
         }
     }
 
