@@ -33,6 +33,10 @@ use slapd::{DAEMON, PASSWORD, SUFFIX, Slapd, dn, frame, user};
 const ROUNDS: usize = 3;
 const CHANGES: u64 = 1000;
 
+/// As the daemon has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let entries = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100_000);
     let mut slapd = Slapd::prepare("", slapd::SYNCPROV);

@@ -32,6 +32,10 @@ use site::Site;
 const DOMAINS_PER_ACCOUNT: u32 = 10;
 const FLAG: &str = "--child";
 
+/// As the daemon has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let [flag, part, folder, accounts] = &arguments[..]

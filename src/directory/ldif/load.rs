@@ -1,10 +1,12 @@
 //! One load: read the file, make sure that all of it is sound, send what differs from the last load.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::Path;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 
 use super::stamp::Stamp;
 use super::{Change, LdifOptions};
@@ -28,7 +30,8 @@ pub enum Loaded {
 #[derive(Default)]
 pub struct Fingerprints {
     keys: [RandomState; 2],
-    known: HashSet<u128>,
+    /// The numbers are random as they are: nobody can choose two that fall together.
+    known: HashSet<u128, FixedState>,
 }
 
 impl Fingerprints {
@@ -88,7 +91,7 @@ fn check(text: &[u8]) -> Result<(), String> {
 
 fn send_all(text: &[u8], options: &LdifOptions, last: &mut Fingerprints, send: impl Fn(Change) -> bool) -> bool {
     let reader = &options.reader;
-    let mut known = HashSet::with_capacity(last.known.len());
+    let mut known = HashSet::with_capacity_and_hasher(last.known.len(), FixedState::default());
     let mut ids = HashSet::with_capacity(last.known.len());
     if !send(Change::Begin) {
         return false;

@@ -68,21 +68,20 @@ impl Measuring {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(account) = hinted.recv() => {
-                    // What has never been measured has no delivery to wait for.
-                    let wait = if account.lock().measured().is_none() { Duration::ZERO } else { delay };
-                    due.insert(wait, (account, delay));
+                // A new site has millions that were never measured: they wait in the channel, where they are a
+                // pointer each, and not for a delivery.
+                Some(account) = hinted.recv(), if running.len() < AT_ONCE => {
+                    match account.lock().measured() {
+                        Some(_) => due.insert(delay, (account.clone(), delay)),
+                        None => drop(running.spawn(self.clone().follow_up(account.clone(), delay))),
+                    }
                 }
                 () = due.next(), if running.len() < AT_ONCE => {
                     let Some((account, pause)) = due.pop() else { continue };
                     if watched.load(Ordering::Relaxed) && self.has_arrived(&account) {
                         continue;
                     }
-                    let measuring = self.clone();
-                    running.spawn(async move {
-                        let more = measuring.follow_up(&account).await;
-                        (account, pause, more)
-                    });
+                    running.spawn(self.clone().follow_up(account, pause));
                 }
                 Some(done) = running.join_next() => {
                     if let Ok((account, pause, true)) = done {
@@ -102,16 +101,19 @@ impl Measuring {
         arrived
     }
 
-    /// Whether the account should be looked at again.
-    async fn follow_up(&self, account: &Arc<Account>) -> bool {
-        if let Err(error) = self.measure(account).await {
+    /// Also whether the account should be looked at again.
+    async fn follow_up(self: Arc<Self>, account: Arc<Account>, pause: Duration) -> (Arc<Account>, Duration, bool) {
+        if let Err(error) = self.measure(&account).await {
             events::scan_incomplete(&account.address, &error);
         }
-        let mut seat = account.lock();
-        let waiting = !seat.gone && seat.reserved(self.accounting.clock.now()) != Usage::ZERO;
-        let more = waiting && !seat.hinted;
-        seat.hinted |= more;
-        more
+        let more = {
+            let mut seat = account.lock();
+            let waiting = !seat.gone && seat.reserved(self.accounting.clock.now()) != Usage::ZERO;
+            let more = waiting && !seat.hinted;
+            seat.hinted |= more;
+            more
+        };
+        (account, pause, more)
     }
 
     /// `delay` after the first mark, for which marks are gathered.
