@@ -67,7 +67,8 @@ fn read_rule(section: Section, from: bool) -> Option<Rule> {
     acts.extend((!program.is_empty()).then_some(Act::Program(program)));
     acts.extend(socket.map(|socket| Act::Script { socket, arguments }));
     acts.extend(url.map(Act::Webhook));
-    if acts.is_empty() && !notice && when.is_some() {
+    let idle = acts.is_empty() && !notice && !["run", "script", "webhook"].iter().any(|key| section.is_set(key));
+    if idle && when.is_some() {
         section.refuse("when", "leads to nothing; accepted beside it: notice = true, run, script, webhook");
     }
     section.finish();
