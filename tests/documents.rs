@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mailquotad::quota::{Action, Level, Reason, Verdict};
-use mailquotad::telemetry::metrics::{Metrics, Scan, Sent, StatusWrite, Total, Whose};
+use mailquotad::telemetry::metrics::{Metrics, Scan, Sent, StatusWrite, Total, UnixRead, Whose};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -27,6 +27,7 @@ fn every_metric_is_documented_and_every_documented_one_exists() {
     let metrics = Metrics::default();
     metrics.verdict(Verdict { action: Action::Pass, reason: Reason::Room });
     metrics.lookup("status", "found");
+    metrics.unix_read(UnixRead::Done);
     metrics.scan(Scan::Complete);
     metrics.folder_scan(Scan::Complete);
     metrics.watching("fanotify", true);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 const PURE: [&str; 4] = ["quota", "wire", "account", "schedule"];
 const TELEMETRY: &str = "telemetry";
-const PORTS: [&str; 5] = ["directory", "ledger", "mailstore", "mailer", "alarm"];
+const PORTS: [&str; 6] = ["directory", "ledger", "mailstore", "mailer", "alarm", "unixquota"];
 const SERVICE: &str = "service";
 const CONFIG: &str = "config";
 
@@ -32,7 +32,7 @@ const WORLDLY: [&str; 14] = [
 ];
 
 /// What only adapters may name.
-const ENGINES: [&str; 3] = ["sled::", "ldap3::", "lettre::"];
+const ENGINES: [&str; 4] = ["sled::", "ldap3::", "lettre::", "libc::"];
 
 struct File {
     path: PathBuf,

@@ -13,9 +13,11 @@ use crate::ledger::{SledLedger, SledOptions};
 use crate::mailer::{LmtpMailer, LmtpOptions, Login, Mailer, SmtpMailer, SmtpOptions};
 use crate::mailstore::maildir::{self, MaildirOptions, MaildirStore};
 use crate::mailstore::{MailStore, Paths, ReportedStore, WatchError};
+use crate::service;
 use crate::service::notify::words::Language;
 use crate::service::settings::Settings;
 use crate::service::watch::OpenWatch;
+use crate::unixquota::{self, FileSystems, UnixQuotas};
 use crate::wire::endpoint::Endpoint;
 
 pub fn open_ledger(config: &Config) -> Result<SledLedger> {
@@ -100,6 +102,31 @@ pub fn mailer(config: &Config) -> Result<Arc<dyn Mailer>> {
 
 pub fn alarms(config: &Config) -> Arc<dyn Alarms> {
     Arc::new(Outside::new(config.warnings.timeout))
+}
+
+/// Where file systems are asked; `None` where no account is a Unix user.
+pub fn unix_quotas(config: &Config) -> Option<Arc<dyn UnixQuotas>> {
+    let options = &config.unix_quota;
+    let file_systems = FileSystems::new(unixquota::Options {
+        places: options.places.clone(),
+        kinds: options.kinds.clone(),
+        timeout: options.timeout,
+        transport: options.transport,
+    });
+    (!options.domains.is_empty()).then(|| Arc::new(file_systems) as Arc<dyn UnixQuotas>)
+}
+
+pub fn unix_options(config: &Config) -> service::unixquota::Options {
+    let options = &config.unix_quota;
+    // One account may have to ask every file system, of the user and of the group, and the name service first.
+    let questions = options.places.len().saturating_mul(options.kinds.len()).max(1);
+    let questions = u32::try_from(questions).unwrap_or(u32::MAX).saturating_add(1);
+    service::unixquota::Options {
+        domains: options.domains.clone(),
+        user_attribute: options.user_attribute.clone(),
+        interval: options.interval,
+        timeout: options.timeout.saturating_mul(questions),
+    }
 }
 
 pub fn mailstore(config: &Config) -> Arc<dyn MailStore> {

@@ -5,6 +5,7 @@ mod directory;
 mod dovecot;
 mod postfix;
 mod surroundings;
+mod unixquota;
 
 use std::path::Path;
 
@@ -18,7 +19,7 @@ use crate::config::Config;
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// Where: `configuration`, `directory`, `ledger`, `mailstore`, `sockets`, `postfix`, `dovecot`.
+    /// Where: `configuration`, `directory`, `ledger`, `mailstore`, `unix quotas`, `sockets`, `postfix`, `dovecot`.
     area: &'static str,
     fine: bool,
     what: String,
@@ -70,6 +71,7 @@ async fn examine(config: &Config, findings: &mut Findings) {
     surroundings::ledger(config, health.as_ref(), findings);
     surroundings::mailstore(config, example.as_ref(), findings);
     surroundings::watch(config, health.as_ref(), findings);
+    unixquota::examine(config, example.as_ref(), findings).await;
     surroundings::sockets(config, health.as_ref(), findings).await;
     postfix::examine(config, findings);
     dovecot::examine(config, findings);

@@ -30,6 +30,7 @@ use crate::service::measuring::Measuring;
 use crate::service::settings::Settings;
 use crate::service::status::DirectoryStatus;
 use crate::service::sync::Sync;
+use crate::service::unixquota::UnixReading;
 use crate::service::watch::Watching;
 use crate::service::{catch_up, enforce, jobs, notify, outbox, over_flag, resync, warnings};
 use crate::telemetry::metrics::Metrics;
@@ -46,6 +47,7 @@ pub struct House {
     hints: Hints,
     hinted: Option<HintsTaken>,
     mailer: Arc<dyn Mailer>,
+    unix: Option<Arc<UnixReading>>,
     tasks: JoinSet<()>,
 }
 
@@ -66,9 +68,15 @@ impl House {
         if let DirectorySource::Ldap(_) = config.directory.source {
             sync = sync.keeping();
         }
+        let unix = adapters::unix_quotas(config).map(|quotas| {
+            let options = adapters::unix_options(config);
+            Arc::new(UnixReading::new(accounting.clone(), quotas, options))
+        });
         let api = Api {
             admission: Arc::new(Admission::new(accounting.clone(), hints.clone(), metrics.clone())),
-            measuring: Arc::new(Measuring::new(accounting.clone(), store, config.mailstore.threads)),
+            measuring: Arc::new(
+                Measuring::new(accounting.clone(), store, config.mailstore.threads).with_unix(unix.clone()),
+            ),
             accounting,
             directory,
             directory_status,
@@ -83,6 +91,7 @@ impl House {
             hints,
             hinted: Some(taken),
             mailer: adapters::mailer(config)?,
+            unix,
             tasks: JoinSet::new(),
         })
     }
@@ -103,6 +112,9 @@ impl House {
             self.tasks.spawn(measuring.follow_hints(hinted, delays, stop.clone()));
         }
         self.watch(config, stop);
+        if let Some(unix) = self.unix.take() {
+            self.tasks.spawn(unix.run(stop.clone()));
+        }
         self.schedule(config, stop);
     }
 

@@ -15,6 +15,7 @@ mod quota;
 mod reader;
 mod sheet;
 mod store;
+mod unixquota;
 mod warnings;
 mod words;
 
@@ -29,6 +30,7 @@ pub use problem::{ConfigError, Problem};
 pub use quota::{Enforcement, Quota};
 pub use sheet::Variables;
 pub use store::{Ledger, MailStore, StoreKind};
+pub use unixquota::UnixQuota;
 pub use warnings::Warnings;
 
 use std::sync::Arc;
@@ -52,6 +54,7 @@ pub struct Config {
     pub enforcement: Enforcement,
     pub policy: Policy,
     pub lookup: Lookup,
+    pub unix_quota: UnixQuota,
     pub exempt: Callers,
     pub dovecot: Dovecot,
     pub notify: Notify,
@@ -116,6 +119,7 @@ impl Config {
                     || name == "exempt"
                     || name == "notify" && !notify::AT_START.contains(&key.as_str())
                     || name == "warnings" && warnings::TAKEN_OVER.contains(&key.as_str())
+                    || name == "unix_quota" && unixquota::TAKEN_OVER.contains(&key.as_str())
                     || name == "enforcement"
                     || name == "quota" && key != "types";
                 if !taken_over && old.get(key) != new.get(key) && !keys.contains(&full) {
@@ -153,6 +157,7 @@ impl Config {
             typed: self.quota.typed.clone(),
             warnings: self.warnings.rules.clone(),
             over_flag: self.over_flag.clone(),
+            unix: service::unixquota::Rules { counts: self.unix_quota.counts, max_age: self.unix_quota.max_age },
             notify: service::notify::Notify {
                 dynamic: self.notify.enabled,
                 from: self.notify.from.clone(),
@@ -176,7 +181,9 @@ impl Config {
         let quota = quota::read(root.section("quota"));
         let mailstore = store::read_mailstore(root.section("mailstore"));
         let notify = notify::read(root.section("notify"));
+        let unix_quota = unixquota::read(root.section("unix_quota"));
         let mut asked_for = mailstore.attributes();
+        asked_for.extend(unix_quota.user_attribute.clone());
         if !notify.templates.is_empty() {
             asked_for.push(notify.language_attribute.as_str().into());
         }
@@ -198,6 +205,7 @@ impl Config {
             enforcement: quota::read_enforcement(root.section("enforcement"), quota.units),
             policy,
             lookup: policy::read_lookup(root.section("lookup")),
+            unix_quota,
             http: house::read_http(root.section("http")),
             jobs: house::read_jobs(root.section("jobs")),
             log: house::read_log(root.section("log")),

@@ -17,6 +17,7 @@ pub mod rules;
 pub mod size;
 pub mod spec;
 pub mod standing;
+pub mod unix;
 pub mod usage;
 pub mod verdict;
 pub mod warning;

@@ -108,6 +108,8 @@ pub enum Rule {
     Domain,
     Full,
     Room,
+    /// Tried by nobody: what file systems say is among the roots. Who puts it there tells of it.
+    Unix,
 }
 
 impl Rule {
@@ -121,6 +123,7 @@ impl Rule {
             Rule::Domain => "domain quota",
             Rule::Full => "used against the limit",
             Rule::Room => "room for the message",
+            Rule::Unix => "file-system quotas",
         }
     }
 }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::domain::Domain;
 use super::roots::Roots;
+use super::unixquota::Held;
 use crate::account::{EntryId, Status};
 use crate::ledger::Revision;
 use crate::mailstore::MailboxRef;
@@ -61,6 +62,7 @@ struct More {
     attributes: BTreeMap<Box<str>, Box<str>>,
     links: Links,
     roots: Option<Roots>,
+    unix: Option<Box<Held>>,
     on_their_way: OnTheirWay,
     /// In the order of the buckets; empty where the cells say it all.
     filled: Vec<Filled>,
@@ -72,6 +74,7 @@ impl More {
             && self.attributes.is_empty()
             && self.links == Links::default()
             && self.roots.is_none()
+            && self.unix.is_none()
             && self.on_their_way.oldest.is_empty()
             && self.filled.is_empty()
     }
@@ -217,6 +220,19 @@ impl Seat {
         roots.is_some_and(|roots| roots.advance(cells, grace, now))
     }
 
+    /// What file systems say of an account that is a Unix user.
+    pub fn unix(&self) -> Option<&Held> {
+        self.more.as_ref()?.unix.as_deref()
+    }
+
+    pub fn change_unix(&mut self, change: impl FnOnce(&mut Held)) {
+        self.change_more(|more| {
+            let mut held = more.unix.take().unwrap_or_default();
+            change(&mut held);
+            more.unix = Some(held).filter(|held| !held.is_nothing());
+        });
+    }
+
     fn change_more(&mut self, change: impl FnOnce(&mut More)) {
         let mut more = self.more.take().unwrap_or_default();
         change(&mut more);
@@ -288,6 +304,12 @@ impl Seat {
         if let Some(roots) = self.more.as_mut().and_then(|more| more.roots.as_mut()) {
             roots.stand(kept);
         }
+        // Readings have their standings with them.
+        if self.unix().is_none()
+            && let Some(held) = Held::stand(kept)
+        {
+            self.change_unix(|unix| *unix = held);
+        }
     }
 
     /// The standings that are worth keeping, by name.
@@ -296,7 +318,9 @@ impl Seat {
         let named = self.limits.buckets().iter().zip(&more.filled);
         let kept = named.filter(|(_, filled)| filled.standing != Standing::UNDER);
         let further = more.roots.iter().flat_map(|roots| roots.standings_kept());
-        kept.map(|(bucket, filled)| (bucket.name.to_string().into(), filled.standing)).chain(further).collect()
+        let unix = more.unix.iter().flat_map(|held| held.standings_kept());
+        let kept = kept.map(|(bucket, filled)| (bucket.name.to_string().into(), filled.standing));
+        kept.chain(further).chain(unix).collect()
     }
 
     /// Room held at `now`; what has waited too long is dropped.

@@ -20,7 +20,7 @@ use super::settings::{OnFailure, Settings};
 use super::socket::Peer;
 use super::transactions::Transactions;
 use crate::account::{Status, Statuses};
-use crate::quota::verdict::{Filling, Recipient, Trace, Untold, decide};
+use crate::quota::verdict::{Filling, Recipient, Rule, Trace, Untold, decide};
 use crate::quota::{Action, Moment, Reason, Standing, Verdict};
 use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
@@ -105,6 +105,15 @@ impl Admission {
             None => smallvec![own],
         };
         let standing = seat.standing(0);
+        let mut all = SmallVec::<[Filling; 4]>::new();
+        let roots: &[Filling] = match seat.unix() {
+            Some(unix) => {
+                all.extend(roots.iter().copied().chain(unix.fillings(settings.unix, own.reserved, now)));
+                trace.step(Rule::Unix, None, || unix.show(settings.unix, now));
+                &all
+            }
+            None => &roots,
+        };
         let domain = seat.domain.lock();
         let statuses = Statuses {
             inet_domain: domain.inet_status,
@@ -114,7 +123,7 @@ impl Admission {
         };
         let over_domain = domain.entry.is_some().then(|| domain.filling());
         drop(domain);
-        let recipient = Recipient::Account { statuses, standing, domain: over_domain, roots: &roots };
+        let recipient = Recipient::Account { statuses, standing, domain: over_domain, roots };
         let Some(until) = hold else {
             drop(seat);
             return decide(message.size, &recipient, &settings.policy, now, trace);

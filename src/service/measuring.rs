@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::account::Account;
 use super::accounting::{Accounting, Overtaken};
+use super::unixquota::UnixReading;
 use crate::ledger::{Batch, LedgerError, Op, Outcome, Shelf};
 use crate::mailstore::{MailStore, MailStoreError, MailboxRef, Measurement};
 use crate::quota::{Cells, Moment, Usage};
@@ -27,6 +28,7 @@ pub struct Measuring {
     readers: Arc<Semaphore>,
     /// The same for single folders, apart: a change must not wait for `resync` to come round.
     folder_readers: Arc<Semaphore>,
+    unix: Option<Arc<UnixReading>>,
 }
 
 #[derive(Debug)]
@@ -56,11 +58,19 @@ pub enum MeasureError {
 impl Measuring {
     pub fn new(accounting: Arc<Accounting>, store: Arc<dyn MailStore>, readers: usize) -> Measuring {
         let semaphore = || Arc::new(Semaphore::new(readers.max(1)));
-        Measuring { accounting, store, readers: semaphore(), folder_readers: semaphore() }
+        Measuring { accounting, store, readers: semaphore(), folder_readers: semaphore(), unix: None }
+    }
+
+    /// Reads file-system quotas too, whenever a mailbox is measured.
+    pub fn with_unix(self, unix: Option<Arc<UnixReading>>) -> Measuring {
+        Measuring { unix, ..self }
     }
 
     /// Measures one mailbox and returns when the result is safe in the ledger.
     pub async fn measure(&self, account: &Arc<Account>) -> Result<Measured, MeasureError> {
+        if let Some(unix) = &self.unix {
+            unix.read(account).await;
+        }
         let begun = tokio::time::Instant::now();
         let metrics = &self.accounting.metrics;
         let measured = self.try_to_measure(account, None).await;

@@ -8,6 +8,7 @@
 //! - [`measuring`], [`hints`], [`resync`]: what mailboxes hold. [`enforce`], [`jobs`]: what time does.
 //! - [`dict`]: what Dovecot tells of usage.
 //! - [`watch`]: changes in the mail store, as they happen.
+//! - [`unixquota`]: what file systems say.
 //! - [`listener`]: the one accept loop; [`conversation`]: sessions of requests and replies.
 
 pub mod account;
@@ -48,6 +49,7 @@ pub mod sync;
 pub mod tally;
 pub mod timers;
 pub mod transactions;
+pub mod unixquota;
 pub mod warned;
 pub mod warnings;
 pub mod watch;

@@ -83,7 +83,7 @@ pub struct FolderReport {
     pub used: Both<u64>,
 }
 
-/// A further quota root.
+/// A further quota root, or a file system that has a quota of the account's Unix user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootReport {
     pub name: String,
@@ -169,6 +169,14 @@ pub fn account(accounting: &Accounting, account: &Account) -> AccountReport {
                 limit: limit.into(),
                 standing: standing.level,
             })
+            .chain(seat.unix().into_iter().flat_map(|unix| unix.shown(settings.unix, accounting.clock.now())).map(
+                |(name, used, limit, standing)| RootReport {
+                    name,
+                    used: used.into(),
+                    limit: limit.into(),
+                    standing: standing.level,
+                },
+            ))
             .collect(),
         measured: seat.measured().map(|at| at.to_string()),
         problem: seat.problem().map(Into::into),

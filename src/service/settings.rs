@@ -70,6 +70,8 @@ pub struct Settings {
     /// Whom no quota stops.
     pub exempt: Callers,
     pub typed: Vec<TypedCallers>,
+    /// How file-system quotas count.
+    pub unix: super::unixquota::Rules,
     pub notify: Notify,
     pub warnings: Warnings,
     /// The attribute that says whether an account is over.

@@ -211,6 +211,15 @@ pub fn scan_incomplete(account: &str, why: &dyn Display) {
     warn!(event = "scan-incomplete", account, %why);
 }
 
+/// A file system's quotas cannot be read; the last readings count until they are too old. Said once.
+pub fn unix_quota_failed(place: &str, why: &str) {
+    warn!(event = "unix-quota-failed", place, why);
+}
+
+pub fn unix_quota_back(place: &str) {
+    info!(event = "unix-quota-back", place);
+}
+
 /// `resync` of everything, by schedule.
 pub fn resync_done(done: u64, failed: u64, changed: u64, files: u64) {
     info!(event = "resync-done", done, failed, changed, files);

@@ -46,6 +46,7 @@ pub struct Metrics {
     watching: Gauges<1>,
     pub watch_changes: Counter,
     pub watch_overflows: Counter,
+    unix_reads: Counters<1>,
     status_writes: Counters<1>,
     pub outbox: Gauge,
     jobs: Counters<1>,
@@ -80,6 +81,16 @@ impl Scan {
             Scan::Failed => "failed",
         }
     }
+}
+
+/// How reading an account's file-system quotas went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnixRead {
+    Done,
+    /// No such user, or no file system has quotas.
+    None,
+    /// Some file system could not be read.
+    Failed,
 }
 
 /// What became of a write to the directory.
@@ -188,6 +199,7 @@ impl Default for Metrics {
                 "watch_overflows",
                 "How often there were more changes than the kernel could keep; what may have been missed was looked at",
             ),
+            unix_reads: declare(r, "unix_quota_reads", "File-system quotas read of accounts, by result"),
             status_writes: declare(r, "status_writes", "Writes of a status to the directory, by result"),
             outbox: declare(r, "outbox", "Writes to the directory that are waiting"),
             jobs: declare(r, "jobs", "Runs of scheduled jobs, by job"),
@@ -242,6 +254,15 @@ impl Metrics {
 
     pub fn watching(&self, by: &'static str, on: bool) {
         self.watching.get_or_create(&[("by", by)]).set(i64::from(on));
+    }
+
+    pub fn unix_read(&self, read: UnixRead) {
+        let result = match read {
+            UnixRead::Done => "done",
+            UnixRead::None => "none",
+            UnixRead::Failed => "failed",
+        };
+        self.unix_reads.get_or_create(&[("result", result)]).inc();
     }
 
     pub fn status_write(&self, write: StatusWrite) {

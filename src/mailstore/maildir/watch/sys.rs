@@ -1,4 +1,4 @@
-//! The system calls of fanotify that no safe crate offers: the only unsafe code of the program.
+//! The system calls of fanotify that no safe crate offers.
 //!
 //! Each function takes and gives owned or borrowed descriptors and plain bytes, so that what must hold for a call
 //! to be sound is held within these few lines. Events are taken apart elsewhere, without unsafe code.
