@@ -9,8 +9,8 @@
 //!   standing and grace, and the one verdict. [`wire`] holds one codec a file: bytes in, a value or
 //!   "incomplete" or "invalid" out. [`account`] is what a directory says, [`schedule`] reads crontab
 //!   lines. Nothing here touches a file, a socket, a clock or a log.
-//! - **L1, the outside world.** [`directory`], [`ledger`], [`mailstore`], [`mailer`], [`alarm`] and [`unixquota`]
-//!   each own a port trait and, beside it, the adapters that implement it. They never use one another.
+//! - **L1, the outside world.** [`directory`], [`ledger`], [`mailstore`], [`mailqueue`], [`mailer`], [`alarm`] and
+//!   [`unixquota`] each own a port trait and, beside it, the adapters that implement it. They never use one another.
 //!   [`telemetry`] (log events and counters) may be used from here up.
 //! - **L2, the work.** [`service`] joins ports and model: it keeps the state in memory, answers,
 //!   measures, enforces. It names no adapter and does not know the configuration.
@@ -24,6 +24,7 @@ pub mod config;
 pub mod directory;
 pub mod ledger;
 pub mod mailer;
+pub mod mailqueue;
 pub mod mailstore;
 pub mod quota;
 pub mod schedule;

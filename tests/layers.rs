@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 const PURE: [&str; 4] = ["quota", "wire", "account", "schedule"];
 const TELEMETRY: &str = "telemetry";
-const PORTS: [&str; 6] = ["directory", "ledger", "mailstore", "mailer", "alarm", "unixquota"];
+const PORTS: [&str; 7] = ["directory", "ledger", "mailstore", "mailer", "mailqueue", "alarm", "unixquota"];
 const SERVICE: &str = "service";
 const CONFIG: &str = "config";
 

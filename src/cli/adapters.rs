@@ -1,6 +1,8 @@
 //! From the configuration to the adapters: which directory, which ledger, which mail store.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -11,6 +13,7 @@ use crate::directory::ldap::{Bind, Follow, LdapDirectory, LdapOptions, Password,
 use crate::directory::ldif::{LdifDirectory, LdifOptions};
 use crate::ledger::{SledLedger, SledOptions};
 use crate::mailer::{LmtpMailer, LmtpOptions, Login, Mailer, SmtpMailer, SmtpOptions};
+use crate::mailqueue::{Command, CommandOptions, Either, MailQueue, Showq, ShowqOptions, Watch, WatchOptions};
 use crate::mailstore::maildir::{self, MaildirOptions, MaildirStore};
 use crate::mailstore::{MailStore, Paths, ReportedStore, WatchError};
 use crate::service;
@@ -159,4 +162,24 @@ pub fn watch(config: &Config) -> Option<(Arc<dyn Paths>, Box<OpenWatch>)> {
         false => maildir::watch(&places, means),
     };
     Some((Arc::new(maildir(config)), Box::new(open)))
+}
+
+/// How a queue is read: by its socket, by a command, or by the socket and in need the command.
+pub fn mailqueue(source: &config::QueueSource, timeout: Duration) -> Arc<dyn MailQueue> {
+    let command = || Command::new(CommandOptions { line: source.command.clone(), timeout });
+    match &source.showq {
+        None => Arc::new(command()),
+        Some(socket) => {
+            let showq = Showq::new(ShowqOptions { socket: socket.clone(), timeout });
+            if source.command.is_empty() { Arc::new(showq) } else { Arc::new(Either(showq, command())) }
+        }
+    }
+}
+
+/// What tells of messages that leave; `None` where nobody said where the queue lies.
+pub fn departures(source: &config::QueueSource) -> std::io::Result<Option<Watch>> {
+    /// A stop is noticed within this time.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let watch = |spool: &PathBuf| Watch::new(&WatchOptions { spool: spool.clone(), patience: PATIENCE });
+    source.spool.as_ref().map(watch).transpose()
 }

@@ -32,6 +32,14 @@ Examples:
   mailquotad explain bob@example.org --size 25M --type voice
   mailquotad explain bob@example.org --folder Archive/2025 --format json";
 
+const QUEUE_EXAMPLES: &str = "\
+Examples:
+  mailquotad queue                             every queue quota, its fullest groups first
+  mailquotad queue --full                      what mail is refused for now
+  mailquotad queue --quota per-recipient --format csv
+
+Exits with 3 if a group is full, or a queue cannot be read.";
+
 const RESYNC_EXAMPLES: &str = "\
 Examples:
   mailquotad resync --all                      every account
@@ -76,6 +84,9 @@ pub enum Command {
     /// Say what would become of a message, step by step
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
+    /// Show what waits in the mail queue, against the queue quotas
+    #[command(after_help = QUEUE_EXAMPLES)]
+    Queue(Queue),
     /// Show one account or domain
     Show(Show),
     /// Write a quota to the directory
@@ -208,6 +219,21 @@ pub struct Explain {
 }
 
 #[derive(Debug, Args)]
+pub struct Queue {
+    /// Groups of this quota only
+    #[arg(long, value_name = "NAME")]
+    pub quota: Option<String>,
+    /// Leave out groups that have room
+    #[arg(long)]
+    pub full: bool,
+    /// How many groups of each quota, the fullest first
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub most: usize,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableFormat,
+}
+
+#[derive(Debug, Args)]
 pub struct Show {
     /// An address, or the name of a domain
     #[arg(value_name = "ACCOUNT|DOMAIN")]
@@ -243,6 +269,11 @@ pub enum ConfigCommand {
     Check,
     /// Print the configuration in force as TOML, defaults included and secrets hidden
     Print,
+    /// Turn the queue quotas of a Stalwart mail server (MtaQueueQuota objects, as JSON) into ours
+    ImportStalwart {
+        /// The objects
+        file: PathBuf,
+    },
     /// Turn the store.* settings of an Oracle (Sun) Messaging Server, as configutil or msconfig print them, into ours
     ImportMsconfig {
         /// The printed settings

@@ -247,7 +247,7 @@ fn rows(line: &Line) -> Vec<Vec<String>> {
 }
 
 /// RFC 4180; a field that a spreadsheet would take for a formula is made text.
-fn csv(row: &[String]) -> String {
+pub(super) fn csv(row: &[String]) -> String {
     let field = |field: &String| {
         let guarded = match field.chars().next() {
             Some('=' | '+' | '-' | '@') if field.parse::<i64>().is_err() => format!("'{field}"),

@@ -4,6 +4,7 @@
 mod directory;
 mod dovecot;
 mod postfix;
+mod queue;
 mod surroundings;
 mod unixquota;
 
@@ -75,6 +76,7 @@ async fn examine(config: &Config, findings: &mut Findings) {
     surroundings::sockets(config, health.as_ref(), findings).await;
     postfix::examine(config, findings);
     dovecot::examine(config, findings);
+    queue::examine(config, findings);
 }
 
 fn print(findings: &Findings) {

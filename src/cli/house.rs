@@ -27,6 +27,7 @@ use crate::service::dict::names::{Folders, Users};
 use crate::service::hints::{self, Delays, Hints, HintsTaken};
 use crate::service::http::Api;
 use crate::service::measuring::Measuring;
+use crate::service::queue::{self, Queues};
 use crate::service::settings::Settings;
 use crate::service::status::DirectoryStatus;
 use crate::service::sync::Sync;
@@ -72,8 +73,11 @@ impl House {
             let options = adapters::unix_options(config);
             Arc::new(UnixReading::new(accounting.clone(), quotas, options))
         });
+        let sources = config.queue.sources.iter().map(|source| source.source.clone()).collect();
+        let queues = Arc::new(Queues::new(sources, metrics.clone()));
+        queues.install(config.queue.settings.quotas.clone());
         let api = Api {
-            admission: Arc::new(Admission::new(accounting.clone(), hints.clone(), metrics.clone())),
+            admission: Arc::new(Admission::new(accounting.clone(), hints.clone(), metrics.clone()).with_queues(queues)),
             measuring: Arc::new(
                 Measuring::new(accounting.clone(), store, config.mailstore.threads).with_unix(unix.clone()),
             ),
@@ -115,6 +119,7 @@ impl House {
         if let Some(unix) = self.unix.take() {
             self.tasks.spawn(unix.run(stop.clone()));
         }
+        self.follow_queues(config, stop);
         self.schedule(config, stop);
     }
 
@@ -124,6 +129,23 @@ impl House {
         let watching = Watching::new(accounting, self.hints.clone(), paths, watch);
         let stop = stop.clone();
         self.tasks.spawn_blocking(move || watching.run(&open, &stop));
+    }
+
+    fn follow_queues(&mut self, config: &Config, stop: &CancellationToken) {
+        let (accounting, queues) = (&self.api.accounting, self.api.admission.queues());
+        for (host, source) in config.queue.sources.iter().enumerate() {
+            let reader = adapters::mailqueue(source, config.queue.timeout);
+            self.tasks.spawn(queue::follow::run(queues.clone(), host, reader, accounting.clone(), stop.clone()));
+            // Without quotas nobody wants to know, or to read that we may not.
+            if config.queue.settings.quotas.is_empty() {
+                continue;
+            }
+            let listen = |watch| queue::follow::listen(queues.clone(), host, watch, stop.clone());
+            if let Err(error) = adapters::departures(source).and_then(|watch| watch.map_or(Ok(()), listen)) {
+                crate::telemetry::events::queue_unwatched(&source.source.name, &error);
+            }
+        }
+        self.tasks.spawn(queue::follow::decay(queues.clone(), accounting.clone(), stop.clone()));
     }
 
     /// Starts only what a single command needs.
@@ -240,6 +262,7 @@ impl House {
     /// was started; the caller says so.
     pub fn reload(&self, config: &Config) -> Result<()> {
         self.settings.store(Arc::new(adapters::settings(config)?));
+        self.api.admission.queues().install(config.queue.settings.quotas.clone());
         self.reloaded.send_replace(());
         Ok(())
     }

@@ -13,12 +13,14 @@ pub mod imquotacheck;
 mod ledger;
 pub mod msconfig;
 pub mod pages;
+mod queue;
 mod resync;
 mod rulefile;
 mod serve;
 mod set;
 mod settings;
 mod show;
+pub mod stalwart;
 mod table;
 mod users;
 
@@ -83,6 +85,7 @@ fn dispatch(line: CommandLine) -> anyhow::Result<Exit> {
         Command::Resync(args) => ask(file, args.source, async |client| resync::resync(client, &args).await),
         Command::Check(args) => ask(file, args.source, async |client| check::check(client, &args).await),
         Command::Explain(args) => ask(file, args.source, async |client| show::explain(client, &args).await),
+        Command::Queue(args) => ask(file, NOW, async |client| queue::queue(client, &args).await),
         Command::Show(args) => ask(file, args.source, async |client| show::show(client, &args).await),
         Command::Set(args) => ask(file, NOW, async |client| set::set(client, &args).await),
         Command::Doctor(args) => doctor::doctor(file, &args),

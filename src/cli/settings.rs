@@ -11,10 +11,13 @@ pub fn run(command: ConfigCommand, file: &Path) -> anyhow::Result<Exit> {
     if let ConfigCommand::ImportMsconfig { file } = &command {
         return super::msconfig::run(file);
     }
+    if let ConfigCommand::ImportStalwart { file } = &command {
+        return super::stalwart::run(file);
+    }
     let config = Config::load(file)?;
     match command {
         ConfigCommand::Check => println!("{}: fine", file.display()),
-        ConfigCommand::ImportMsconfig { .. } => {}
+        ConfigCommand::ImportMsconfig { .. } | ConfigCommand::ImportStalwart { .. } => {}
         ConfigCommand::Print => print!("{}", config.print()),
     }
     Ok(Exit::Fine)

@@ -9,7 +9,7 @@ use crate::quota::{Level, Limit, Units, Usage};
 use crate::service::report::{Both, BucketReport, DomainReport};
 
 /// `1.5G of 2G`, `1.5G` where nothing limits it.
-struct Bytes(u64, Option<u64>);
+pub struct Bytes(pub u64, pub Option<u64>);
 
 impl Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,7 +18,8 @@ impl Display for Bytes {
     }
 }
 
-struct Count(u64, Option<u64>);
+/// The same for messages.
+pub struct Count(pub u64, pub Option<u64>);
 
 impl Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,7 @@ mod notify;
 mod over_flag;
 mod policy;
 mod problem;
+mod queue;
 mod quota;
 mod reader;
 mod sheet;
@@ -27,6 +28,7 @@ pub use house::{Http, Jobs};
 pub use notify::{Notify, Transport, TransportKind};
 pub use policy::{Lookup, Policy, SocketAccess};
 pub use problem::{ConfigError, Problem};
+pub use queue::{Queue, QueueSource};
 pub use quota::{Enforcement, Quota};
 pub use sheet::Variables;
 pub use store::{Ledger, MailStore, StoreKind};
@@ -60,6 +62,7 @@ pub struct Config {
     pub notify: Notify,
     pub warnings: Warnings,
     pub over_flag: Option<Flag>,
+    pub queue: Queue,
     pub http: Http,
     pub jobs: Jobs,
     pub log: LogOptions,
@@ -121,6 +124,7 @@ impl Config {
                     || name == "warnings" && warnings::TAKEN_OVER.contains(&key.as_str())
                     || name == "unix_quota" && unixquota::TAKEN_OVER.contains(&key.as_str())
                     || name == "enforcement"
+                    || name == "queue" && !queue::AT_START.contains(&key.as_str())
                     || name == "quota" && key != "types";
                 if !taken_over && old.get(key) != new.get(key) && !keys.contains(&full) {
                     keys.push(full);
@@ -158,6 +162,7 @@ impl Config {
             warnings: self.warnings.rules.clone(),
             over_flag: self.over_flag.clone(),
             unix: service::unixquota::Rules { counts: self.unix_quota.counts, max_age: self.unix_quota.max_age },
+            queue: self.queue.settings.clone(),
             notify: service::notify::Notify {
                 dynamic: self.notify.enabled,
                 from: self.notify.from.clone(),
@@ -206,6 +211,7 @@ impl Config {
             policy,
             lookup: policy::read_lookup(root.section("lookup")),
             unix_quota,
+            queue: queue::read(root.section("queue"), quota.units),
             http: house::read_http(root.section("http")),
             jobs: house::read_jobs(root.section("jobs")),
             log: house::read_log(root.section("log")),

@@ -98,6 +98,8 @@ fn read_texts(section: Section) -> Texts {
         domain_over: reject("domain_over", "552 5.2.2 Mail storage of this domain is full"),
         no_room: defer("no_room", "452 4.2.2 Mailbox has no room for this message, try again later"),
         no_room_after_grace: reject("no_room_after_grace", "552 5.2.2 Mailbox has no room for this message"),
+        queue_full: defer("queue_full", "452 4.3.1 Mail system is full, try again later"),
+        larger_than_queue: reject("larger_than_queue", "552 5.3.4 Message is larger than what may wait in the queue"),
         unavailable: defer("unavailable", "451 4.3.0 Quota is not known yet, try again later"),
     };
     section.finish();

@@ -10,6 +10,7 @@ pub mod moment;
 pub mod overflag;
 pub mod plugin;
 pub mod quantity;
+pub mod queue;
 pub mod replies;
 pub mod roots;
 pub mod rule;

@@ -61,7 +61,7 @@ impl<'a> Texts<'a> {
         match (verdict.reason, verdict.action) {
             (Reason::Unknown, _) => Some(Said::Whole(self.nouser.unwrap_or("REJECT Unknown user"))),
             (_, Action::Pass) => Some(Said::Whole(self.success.unwrap_or("OK"))),
-            (Reason::Status(_), _) | (_, Action::Defer) => None,
+            (Reason::Status(_) | Reason::LargerThanQueue | Reason::QueueFull, _) | (_, Action::Defer) => None,
             (Reason::LargerThanSite, Action::Reject) => Some(too_large.unwrap_or(Said::Refused(LARGER_THAN_SITE))),
             (Reason::LargerThanLimit, Action::Reject) => Some(too_large.unwrap_or(exceeded)),
             (_, Action::Reject) => Some(self.overquota.map_or(exceeded, Said::Whole)),

@@ -1,7 +1,12 @@
 //! The verdict: one pure function that says what to do with a message, and why.
 //!
 //! Every answer of the daemon comes from [`decide`]: policy server, lookups, HTTP API, `explain`. The
-//! rules are tried in the order of [`Rule`]; the first that speaks decides.
+//! rules are tried in the order of [`Rule`]; the first that speaks decides. What waits in the MTA's queue is
+//! [`decide_queue`]d beside it, and the [`stricter`] of the two stands.
+
+mod queue;
+
+pub use queue::{Waiting, decide_queue, stricter};
 
 use crate::account::{Status, Statuses};
 
@@ -83,6 +88,8 @@ pub enum Reason {
     Over,
     NoRoom,
     Room,
+    LargerThanQueue,
+    QueueFull,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +117,7 @@ pub enum Rule {
     Room,
     /// Tried by nobody: what file systems say is among the roots. Who puts it there tells of it.
     Unix,
+    Queue,
 }
 
 impl Rule {
@@ -124,6 +132,7 @@ impl Rule {
             Rule::Full => "used against the limit",
             Rule::Room => "room for the message",
             Rule::Unix => "file-system quotas",
+            Rule::Queue => "queue quota",
         }
     }
 }

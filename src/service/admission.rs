@@ -15,12 +15,13 @@ use super::exempt::kind_of;
 use super::expansion::{Expansion, expand, extension};
 use super::hints::Hints;
 use super::policy::Answer;
+use super::queue::Queues;
 use super::roots::Fillings;
 use super::settings::{OnFailure, Settings};
 use super::socket::Peer;
 use super::transactions::Transactions;
 use crate::account::{Status, Statuses};
-use crate::quota::verdict::{Filling, Recipient, Rule, Trace, Untold, decide};
+use crate::quota::verdict::{Filling, Recipient, Rule, Trace, Untold, decide, stricter};
 use crate::quota::{Action, Moment, Reason, Standing, Verdict};
 use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
@@ -34,6 +35,7 @@ pub struct Admission {
     transactions: Transactions,
     hints: Hints,
     metrics: Arc<Metrics>,
+    queues: Arc<Queues>,
 }
 
 /// A message in question.
@@ -63,7 +65,17 @@ struct Whom<'a> {
 
 impl Admission {
     pub fn new(accounting: Arc<Accounting>, hints: Hints, metrics: Arc<Metrics>) -> Admission {
-        Admission { accounting, transactions: Transactions::default(), hints, metrics }
+        let queues = Arc::new(Queues::new(Vec::new(), metrics.clone()));
+        Admission { accounting, transactions: Transactions::default(), hints, metrics, queues }
+    }
+
+    /// Asks these queues as well.
+    pub fn with_queues(self, queues: Arc<Queues>) -> Admission {
+        Admission { queues, ..self }
+    }
+
+    pub fn queues(&self) -> &Arc<Queues> {
+        &self.queues
     }
 
     pub fn settings(&self) -> Arc<Settings> {
@@ -245,18 +257,35 @@ impl Admission {
         settings.notify.is_own(request.sender, request.size) && self.accounting.notices.is_left_over(request.recipient)
     }
 
+    /// Whether not even the queue may stop the message: the same as with mailboxes, and whoever is exempt also where
+    /// the recipient is none of ours.
+    pub fn is_stopped_by_nothing(
+        &self,
+        request: &Request<'_>,
+        accounts: &[Arc<Account>],
+        settings: &Settings,
+        now: Moment,
+    ) -> bool {
+        settings.exempt.include(request) || !accounts.is_empty() && self.is_exempt(request, accounts, settings, now)
+    }
+
     fn rcpt(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Judged {
         let found = self.expand(settings, request.recipient);
         let whom = Whom { accounts: &found.accounts, others: found.others, extended: found.extended };
-        let judged = self.judge_all(&whom, request, settings, now, None);
-        let verdict = judged.verdict;
-        self.look_again(verdict, &found.accounts, now);
-        if verdict.action == Action::Pass
+        let mailbox = self.judge_all(&whom, request, settings, now, None);
+        self.look_again(mailbox.verdict, &found.accounts, now);
+        let limited = self.queues.are_limited();
+        let judged = match limited && !self.is_stopped_by_nothing(request, &found.accounts, settings, now) {
+            true => mailbox.beside(self.queues.at_rcpt(request, &settings.policy, &mut Untold)),
+            false => mailbox,
+        };
+        if judged.verdict.action == Action::Pass
             && let Some(key) = self.transactions.key((host(peer), request.server_address), request.instance)
         {
             // At the end of a message for several nobody says who had which folder: nothing is refused for those.
             let elsewhere = folder_of(settings, request.recipient, found.extended) != INBOX;
-            self.transactions.add(key, &found.accounts, found.others || elsewhere);
+            let recipient = limited.then_some(request.recipient);
+            self.transactions.add(key, &found.accounts, found.others || elsewhere, recipient);
         }
         judged
     }
@@ -264,22 +293,33 @@ impl Admission {
     fn end_of_message(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Judged {
         let key = self.transactions.key((host(peer), request.server_address), request.instance);
         let remembered = key.and_then(|key| self.transactions.take(key));
+        let mut recipients = Vec::new();
         let (accounts, others, extended): (SmallVec<[Arc<Account>; 4]>, bool, bool) = if request.recipient.is_empty() {
-            let Some(transaction) = remembered else {
-                return Judged { verdict: Verdict { action: Action::Pass, reason: Reason::Unknown }, account: None };
-            };
+            let transaction = remembered.unwrap_or_default();
+            recipients = transaction.recipients;
             // Fewer were remembered than Postfix accepted: the rest, whoever it is, must get its mail.
             let others = transaction.others || transaction.addresses < request.recipient_count;
             (transaction.accounts.into_iter().collect(), others, false)
         } else {
             let found = self.expand(settings, request.recipient);
+            if self.queues.are_limited() {
+                recipients.push(request.recipient.to_ascii_lowercase().into());
+            }
             (found.accounts, found.others, found.extended)
         };
         let until = now.after(settings.reservation);
-        let judged =
-            self.judge_all(&Whom { accounts: &accounts, others, extended }, request, settings, now, Some(until));
+        let exempt = self.is_stopped_by_nothing(request, &accounts, settings, now);
+        let known = recipients.iter().map(|recipient| &**recipient);
+        // The queue first: what it counted is easily taken back.
+        let queue = self.queues.at_end(request, peer, known, &settings.policy, exempt);
+        let hold = (queue.action == Action::Pass).then_some(until);
+        let mailbox = self.judge_all(&Whom { accounts: &accounts, others, extended }, request, settings, now, hold);
+        self.look_again(mailbox.verdict, &accounts, now);
+        if mailbox.verdict.action != Action::Pass {
+            self.queues.take_back(request, peer);
+        }
+        let judged = mailbox.beside(queue);
         let verdict = judged.verdict;
-        self.look_again(verdict, &accounts, now);
         if verdict.action == Action::Pass {
             accounts.iter().for_each(|account| self.hints.soon(account, &mut account.lock()));
         }
@@ -297,6 +337,16 @@ pub fn folder_of<'a>(settings: &Settings, address: &'a str, extended: bool) -> &
 pub struct Judged {
     pub verdict: Verdict,
     pub account: Option<Arc<Account>>,
+}
+
+impl Judged {
+    /// With what the queue says: of nobody's mailbox, if that is the stricter.
+    fn beside(self, queue: Verdict) -> Judged {
+        match stricter(self.verdict, queue) == self.verdict {
+            true => self,
+            false => Judged { verdict: queue, account: None },
+        }
+    }
 }
 
 /// What a status comes to while it is about to be written. `overquota` that is to be taken back has lost its

@@ -5,6 +5,7 @@
 //! - [`sync`]: directory changes into the state; [`outbox`]: statuses into the directory.
 //! - [`admission`]: the one place that asks the model for a verdict, behind [`policy`], [`lookup`] and [`http`].
 //! - [`exempt`]: whom no quota stops; [`notify`]: what users and admins are told by mail.
+//! - [`queue`]: how much may wait in the MTA's queue.
 //! - [`measuring`], [`hints`], [`resync`]: what mailboxes hold. [`enforce`], [`jobs`]: what time does.
 //! - [`dict`]: what Dovecot tells of usage.
 //! - [`watch`]: changes in the mail store, as they happen.
@@ -36,6 +37,7 @@ pub mod over_flag;
 pub mod paced;
 pub mod policy;
 mod pool;
+pub mod queue;
 pub mod quota_status;
 pub mod report;
 pub mod resync;

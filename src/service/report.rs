@@ -11,7 +11,7 @@ use super::admission::{Admission, Message, put_in_words};
 use super::domain::Domain;
 use super::settings::Settings;
 use crate::account::{Status, Statuses};
-use crate::quota::verdict::{Reason, Recipient, Rule, Trace, decide};
+use crate::quota::verdict::{Reason, Recipient, Rule, Trace, decide, stricter};
 use crate::quota::{Action, Level, Limit, Standing, Usage, Verdict};
 use crate::wire::policy::{Reply, Request};
 
@@ -223,47 +223,62 @@ pub fn explain(
 ) -> Explanation {
     let settings = admission.settings();
     let now = accounting.clock.now();
+    let mut steps = Vec::new();
+    let (mailbox, account) = explain_mailbox(admission, accounting, request, message, &mut steps);
+    let bucket = account.as_ref().map(|account| {
+        let seat = account.lock();
+        seat.limits.buckets()[seat.limits.bucket_of(message.folder, message.kind)].name.to_string()
+    });
+    let (queues, accounts) = (admission.queues(), admission.expand(&settings, request.recipient).accounts);
+    let verdict = match queues.are_limited() && !admission.is_stopped_by_nothing(request, &accounts, &settings, now) {
+        true => {
+            let mut told = Told { steps: &mut steps, account: None };
+            stricter(mailbox, queues.at_rcpt(request, &settings.policy, &mut told))
+        }
+        false => mailbox,
+    };
+    let reply = reply_to(&settings, verdict, account.as_ref().or(accounts.first()));
+    Explanation { verdict: verdict.action.as_str().into(), reply, bucket, steps }
+}
+
+/// The verdict as far as mailboxes go, and the account that it is about.
+fn explain_mailbox(
+    admission: &Admission,
+    accounting: &Accounting,
+    request: &Request<'_>,
+    message: Message<'_>,
+    steps: &mut Vec<Step>,
+) -> (Verdict, Option<Arc<Account>>) {
+    let settings = admission.settings();
+    let now = accounting.clock.now();
     let found = admission.expand(&settings, request.recipient);
     let several = found.accounts.len() > 1;
-    let mut steps = Vec::new();
     if !found.is_unknown() && admission.is_exempt(request, &found.accounts, &settings, now) {
-        let mut told = Told { steps: &mut steps, account: None };
-        let verdict = decide(message.size, &Recipient::Exempt, &settings.policy, now, &mut told);
-        let reply = reply_to(&settings, verdict, found.accounts.first());
-        return Explanation { verdict: verdict.action.as_str().into(), reply, bucket: None, steps };
+        let mut told = Told { steps, account: None };
+        return (decide(message.size, &Recipient::Exempt, &settings.policy, now, &mut told), None);
     }
     let mut best: Option<(Verdict, Arc<Account>)> = None;
     for account in &found.accounts {
-        let mut told = Told { steps: &mut steps, account: several.then(|| account.address.to_string()) };
+        let mut told = Told { steps, account: several.then(|| account.address.to_string()) };
         let verdict = admission.judge(account, message, &settings, now, &mut told);
         if best.as_ref().is_none_or(|(known, _)| verdict.action < known.action) {
             best = Some((verdict, account.clone()));
         }
     }
     let Some((verdict, account)) = best else {
-        let mut told = Told { steps: &mut steps, account: None };
-        let verdict = decide(message.size, &Recipient::Unknown, &settings.policy, now, &mut told);
-        let reply = reply_to(&settings, verdict, None);
-        return Explanation { verdict: verdict.action.as_str().into(), reply, bucket: None, steps };
+        let mut told = Told { steps, account: None };
+        return (decide(message.size, &Recipient::Unknown, &settings.policy, now, &mut told), None);
     };
-    let bucket = {
-        let seat = account.lock();
-        seat.limits.buckets()[seat.limits.bucket_of(message.folder, message.kind)].name.to_string()
-    };
-    let verdict = match verdict.action {
-        Action::Defer | Action::Reject if found.others => {
-            steps.push(Step {
-                rule: "expansion".into(),
-                verdict: Some(Action::Pass.as_str().into()),
-                why: "the address also leads elsewhere, so the message is not refused".into(),
-                account: None,
-            });
-            Verdict { action: Action::Pass, reason: Reason::Room }
-        }
-        _ => verdict,
-    };
-    let reply = reply_to(&settings, verdict, Some(&account));
-    Explanation { verdict: verdict.action.as_str().into(), reply, bucket: Some(bucket), steps }
+    if verdict.action == Action::Pass || !found.others || verdict.reason == Reason::LargerThanSite {
+        return (verdict, Some(account));
+    }
+    steps.push(Step {
+        rule: "expansion".into(),
+        verdict: Some(Action::Pass.as_str().into()),
+        why: "the address also leads elsewhere, so the message is not refused".into(),
+        account: None,
+    });
+    (Verdict { action: Action::Pass, reason: Reason::Room }, Some(account))
 }
 
 /// The reply as the policy server gives it.

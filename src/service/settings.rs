@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::exempt::{Callers, TypedCallers};
 use super::notify::Notify;
 use super::over_flag::Flag;
+use super::queue::QueueSettings;
 use super::quota_status::QuotaStatus;
 use super::warnings::Warnings;
 use crate::account::Status;
@@ -76,6 +77,7 @@ pub struct Settings {
     pub warnings: Warnings,
     /// The attribute that says whether an account is over.
     pub over_flag: Option<Flag>,
+    pub queue: QueueSettings,
 }
 
 impl Settings {
@@ -138,6 +140,9 @@ texts! {
     domain_over: 552 2 2 "Mail storage of this domain is full",
     no_room: 452 2 2 "Mailbox has no room for this message, try again later",
     no_room_after_grace: 552 2 2 "Mailbox has no room for this message",
+    /// A queue quota has no room, or never will have.
+    queue_full: 452 3 1 "Mail system is full, try again later",
+    larger_than_queue: 552 3 4 "Message is larger than what may wait in the queue",
     /// While nothing has been loaded and `policy.on_failure` is `defer`.
     unavailable: 451 3 0 "Quota is not known yet, try again later",
 }
@@ -156,6 +161,8 @@ impl Texts {
             (Action::Pass, _) => return None,
             (_, Reason::LargerThanSite) => &self.larger_than_site,
             (_, Reason::LargerThanLimit) => &self.larger_than_limit,
+            (_, Reason::LargerThanQueue) => &self.larger_than_queue,
+            (_, Reason::QueueFull) => &self.queue_full,
             (_, Reason::Status(Status::Inactive)) => &self.inactive,
             (_, Reason::Status(Status::Disabled)) => &self.disabled,
             (_, Reason::Status(Status::Removed)) => &self.removed,

@@ -30,6 +30,8 @@ pub struct Transaction {
     pub addresses: u64,
     /// Some of them lead elsewhere: the message may not be refused for the sake of those here.
     pub others: bool,
+    /// The addresses themselves in lower case, where queue quotas want them.
+    pub recipients: Vec<Box<str>>,
 }
 
 /// Two generations: when the younger is full it becomes the older and what was older is dropped,
@@ -63,7 +65,8 @@ impl Transactions {
     }
 
     /// Adds an address that was let pass and the accounts that it leads to.
-    pub fn add(&self, key: u64, accounts: &[Arc<Account>], others: bool) {
+    /// Its recipient is kept where `recipient` gives it.
+    pub fn add(&self, key: u64, accounts: &[Arc<Account>], others: bool, recipient: Option<&str>) {
         let mut shard = self.shard(key).lock();
         if !shard.younger.contains_key(&key) {
             let known = shard.older.remove(&key).unwrap_or_default();
@@ -77,6 +80,9 @@ impl Transactions {
         let transaction = shard.younger.entry(key).or_default();
         transaction.addresses += 1;
         transaction.others |= others;
+        if let Some(recipient) = recipient.filter(|_| transaction.recipients.len() < MOST) {
+            transaction.recipients.push(recipient.to_ascii_lowercase().into());
+        }
         for account in accounts {
             if transaction.accounts.len() >= MOST {
                 transaction.others = true;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::quota::{Level, Moment, Usage, Verdict};
+use crate::quota::{Level, Limit, Moment, Usage, Verdict};
 
 use super::word;
 
@@ -310,6 +310,43 @@ pub fn limit_set(dn: &str, attribute: &dyn Display, from: &str, to: &str) {
 /// A process that is not to set limits tried to.
 pub fn limit_refused(account: &str, client: &dyn Display) {
     warn!(event = "limit-refused", account, %client);
+}
+
+/// The mail queue was read as a whole.
+pub fn queue_read(source: &str, messages: u64, took: Duration) {
+    debug!(event = "queue-read", source, messages, ms = millis(took));
+}
+
+/// It cannot be read; what was read last is believed for a while.
+pub fn queue_lost(source: &str, why: &dyn Display) {
+    warn!(event = "queue-lost", source, %why);
+}
+
+pub fn queue_back(source: &str) {
+    info!(event = "queue-back", source);
+}
+
+/// Parts of a queue's list could not be read; the rest counts.
+pub fn queue_unread(source: &str, parts: u64) {
+    warn!(event = "queue-unread", source, parts);
+}
+
+/// The folders of a queue are closed to us: that messages have left shows only when it is read.
+pub fn queue_unwatched(source: &str, why: &dyn Display) {
+    info!(event = "queue-unwatched", source, %why);
+}
+
+/// A group of a queue quota has reached its threshold.
+pub fn queue_crowded(quota: &str, group: &dyn Display, used: Usage, limit: Limit) {
+    warn!(
+        event = "queue-crowded",
+        quota,
+        %group,
+        bytes = used.bytes,
+        messages = used.messages,
+        limit_bytes = limit.bytes,
+        limit_messages = limit.messages
+    );
 }
 
 fn millis(duration: Duration) -> u64 {

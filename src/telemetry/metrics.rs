@@ -18,6 +18,8 @@ use super::word;
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
+/// By a name that the configuration gives.
+type Named<M> = Family<[(&'static str, String); 1], M>;
 
 /// Everything that is counted.
 pub struct Metrics {
@@ -62,6 +64,14 @@ pub struct Metrics {
     pub flag_drift: Counter,
     pub warned_connections: Gauge,
     pub warned_garbage: Counter,
+    queue_messages: Named<Gauge>,
+    queue_read_at: Named<Gauge>,
+    queue_read_millis: Named<Gauge>,
+    queue_reads: Family<[(&'static str, String); 2], Counter>,
+    queue_groups: Named<Gauge>,
+    queue_fullest: Named<Gauge>,
+    queue_refused: Named<Counter>,
+    queue_faults: Named<Counter>,
 }
 
 /// How a measurement of a mailbox ended.
@@ -223,6 +233,18 @@ impl Default for Metrics {
                 "warned_garbage",
                 "Connections of Dovecot's warnings closed because of what was sent, or because it came too slowly",
             ),
+            queue_messages: declare(r, "queue_messages", "Messages in a mail queue, those just accepted included"),
+            queue_read_at: declare(
+                r,
+                "queue_read_timestamp_seconds",
+                "When a mail queue was last read as a whole, in seconds since 1970",
+            ),
+            queue_read_millis: declare(r, "queue_read_milliseconds", "How long reading a mail queue took last"),
+            queue_reads: declare(r, "queue_reads", "Readings of mail queues, by result"),
+            queue_groups: declare(r, "queue_groups", "Groups of a queue quota that hold messages"),
+            queue_fullest: declare(r, "queue_fullest_percent", "How full the fullest group of a queue quota is"),
+            queue_refused: declare(r, "queue_refused", "Refusals because of a queue quota"),
+            queue_faults: declare(r, "queue_faults", "Conditions of a queue quota that had no value"),
             registry,
         }
     }
@@ -298,6 +320,35 @@ impl Metrics {
         self.warnings.get_or_create(&[("action", action), ("result", result)]).inc();
     }
 
+    /// How a mail queue was when it was last read.
+    pub fn queue(&self, source: &str, messages: usize, read_at: Option<u64>, took: std::time::Duration) {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let labels = [("source", source.to_owned())];
+        self.queue_messages.get_or_create(&labels).set(number(messages as u64));
+        self.queue_read_at.get_or_create(&labels).set(number(read_at.unwrap_or(0)));
+        self.queue_read_millis.get_or_create(&labels).set(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    pub fn queue_read(&self, source: &str, well: bool) {
+        let result = if well { "complete" } else { "failed" };
+        self.queue_reads.get_or_create(&[("source", source.to_owned()), ("result", result.to_owned())]).inc();
+    }
+
+    /// How a queue quota stands.
+    pub fn queue_quota(&self, quota: &str, groups: usize, fullest: u64) {
+        let labels = [("quota", quota.to_owned())];
+        self.queue_groups.get_or_create(&labels).set(i64::try_from(groups).unwrap_or(i64::MAX));
+        self.queue_fullest.get_or_create(&labels).set(i64::try_from(fullest).unwrap_or(i64::MAX));
+    }
+
+    pub fn queue_refused(&self, quota: &str) {
+        self.queue_refused.get_or_create(&[("quota", quota.to_owned())]).inc();
+    }
+
+    pub fn queue_faults(&self, quota: &str) {
+        self.queue_faults.get_or_create(&[("quota", quota.to_owned())]).inc();
+    }
+
     pub fn job(&self, job: &'static str) {
         self.jobs.get_or_create(&[("job", job)]).inc();
     }
@@ -337,7 +388,7 @@ struct Verdicts {
 }
 
 const ACTIONS: usize = 3;
-const REASONS: usize = 15;
+const REASONS: usize = 17;
 
 impl Verdicts {
     fn new(family: Counters<2>) -> Verdicts {
@@ -376,6 +427,8 @@ const fn reason(reason: Reason) -> usize {
         Reason::Status(Status::Hold) => 12,
         Reason::Status(Status::OverQuota) => 13,
         Reason::Status(Status::Removed) => 14,
+        Reason::LargerThanQueue => 15,
+        Reason::QueueFull => 16,
     }
 }
 

@@ -27,5 +27,7 @@ pub const fn word(reason: Reason) -> &'static str {
         Reason::Over => "over",
         Reason::NoRoom => "no-room",
         Reason::Room => "room",
+        Reason::LargerThanQueue => "larger-than-queue",
+        Reason::QueueFull => "queue-full",
     }
 }

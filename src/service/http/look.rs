@@ -29,6 +29,11 @@ pub async fn health(State(api): State<Api>) -> Response {
     if let Some(why) = api.accounting.ledger.health().trouble {
         reasons.push(format!("the ledger: {why}"));
     }
+    if api.admission.queues().are_limited() {
+        let states = api.admission.queues().states();
+        let lost = states.iter().filter_map(|(name, _, look)| Some((name, look.trouble.as_deref()?)));
+        reasons.extend(lost.map(|(name, why)| format!("the queue {name}: {why}")));
+    }
     let status = if reasons.is_empty() { "ok" } else { "degraded" };
     let body: Value = json!({
         "status": status,
@@ -112,6 +117,15 @@ fn gauge(api: &Api) {
     metrics.directory_up.set(i64::from(directory.lost.is_none() && accounting.loaded()));
     let reached = directory.current(accounting.clock.now()).map_or(0, |at| at.0 / 1000);
     metrics.directory_reached.set(i64::try_from(reached).unwrap_or(i64::MAX));
+    let queues = api.admission.queues();
+    if queues.are_limited() {
+        for (source, messages, look) in queues.states() {
+            metrics.queue(source, messages, look.at.map(|at| at.0 / 1000), look.took);
+        }
+        for summary in queues.summaries() {
+            metrics.queue_quota(&summary.quota, summary.groups, summary.fullest);
+        }
+    }
     let ledger = accounting.ledger.health();
     metrics.ledger(ledger.batches, ledger.operations, ledger.errors, ledger.trouble.is_none());
 }

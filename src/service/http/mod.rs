@@ -10,6 +10,7 @@
 //! | `POST /v1/explain` | `{"recipient", "size", "folder", "type", "sender", "client", "login", "context"}` | as `explain --format json` |
 //! | `POST /v1/resync` | `{"all", "accounts", "domain", "limits_only"}` | lines of [`super::resync::News`] |
 //! | `GET /v1/check` | `user`, `domain`, `over`, `enforce`, `notify`, `folders` | one report a line |
+//! | `GET /v1/queue` | `quota`, `full`, `most` | a line for each queue and each group of a queue quota |
 //! | `POST /v1/enforce` | `{"domain"}` | a line for each domain whose status changes |
 //! | `POST /v1/notify` | `{"domain", "user", "rules", "extended"}` | a line for each bucket that a rule applies to |
 //! | `POST /v1/usage` | `{"account", "key", "cells": [...]}` | `{"outcome"}` |
@@ -21,6 +22,7 @@
 pub mod check;
 mod look;
 pub mod notify;
+pub mod queue;
 pub mod resync;
 pub mod server;
 mod usage;
@@ -74,6 +76,7 @@ pub fn router(api: Api, token: Option<Arc<str>>) -> Router {
         .route("/v1/explain", post(look::explain))
         .route("/v1/resync", post(resync::resync))
         .route("/v1/check", get(check::check))
+        .route("/v1/queue", get(queue::queue))
         .route("/v1/enforce", post(notify::enforce))
         .route("/v1/notify", post(notify::notify))
         .route("/v1/usage", post(usage::usage))

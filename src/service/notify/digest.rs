@@ -34,6 +34,21 @@ pub fn make(accounting: &Accounting, trouble: &[String]) {
     accounting.notices.stored(made);
 }
 
+/// Makes a letter of its own for each admin; `about` and `summary` are its subject.
+pub fn tell(accounting: &Accounting, about: &str, summary: &str, body: &str) {
+    let settings = accounting.settings.load_full();
+    let mut batch = Batch::new();
+    for admin in &settings.notify.admins {
+        let mut notice = letter_to(admin, body, summary, accounting);
+        // A percent sign begins a variable there.
+        notice.text = Some(format!("Subject: {}: {}\n\n", about.replace('%', "%%"), summary.replace('%', "%%")).into());
+        queue::push(&mut notice, &settings.notify, &mut batch);
+    }
+    let made = queue::in_batch(&batch);
+    drop(accounting.ledger.submit(batch));
+    accounting.notices.stored(made);
+}
+
 fn letter_to(admin: &Address, body: &str, summary: &str, accounting: &Accounting) -> Notice {
     Notice {
         message_id: "".into(),

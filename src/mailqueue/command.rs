@@ -1,0 +1,144 @@
+//! A command that prints a queue as `postqueue -j` does: for other instances (`postqueue -c DIR -j`) and hosts
+//! (`ssh mx2 postqueue -j`).
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStderr, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{MailQueue, MailQueueError, Scan};
+use crate::wire::listed::Listed;
+use crate::wire::postqueue::{self, LINE_LIMIT};
+
+#[derive(Clone, Debug)]
+pub struct CommandOptions {
+    /// The program and its arguments. No shell is involved.
+    pub line: Vec<String>,
+    /// How long it may run as a whole.
+    pub timeout: Duration,
+}
+
+pub struct Command(CommandOptions);
+
+impl Command {
+    pub fn new(options: CommandOptions) -> Command {
+        Command(options)
+    }
+}
+
+impl MailQueue for Command {
+    fn scan(&self, each: &mut dyn FnMut(&mut Listed)) -> Result<Scan, MailQueueError> {
+        let place = || self.0.line.join(" ");
+        let unreachable = |why: String| MailQueueError::Unreachable { place: place(), why };
+        let broken = |why: String| MailQueueError::BrokenOff { place: place(), why };
+        let (program, arguments) = self.0.line.split_first().ok_or_else(|| unreachable("no command is set".into()))?;
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| unreachable(error.to_string()))?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let running = Running::watch(child, self.0.timeout);
+        let complaint = std::thread::spawn(move || err.map_or_else(String::new, last_line));
+        let read = out.map_or(Ok((Scan::default(), None)), |out| lines(BufReader::with_capacity(64 * 1024, out), each));
+        let ended = running.ended();
+        let complaint = complaint.join().unwrap_or_default();
+        let (scan, wrong) = read.map_err(|error| broken(error.to_string()))?;
+        match ended {
+            Ok(status) if status.success() => match wrong {
+                // What says nothing that can be read is another program, or a banner: no empty queue.
+                Some(wrong) if scan.messages == 0 => Err(broken(wrong)),
+                _ => Ok(scan),
+            },
+            Ok(status) if complaint.is_empty() => Err(unreachable(status.to_string())),
+            Ok(status) => Err(unreachable(format!("{status}: {complaint}"))),
+            Err(why) => Err(broken(why)),
+        }
+    }
+}
+
+/// Reads to the end; also what is wrong with the first line that cannot be read.
+fn lines(mut out: impl BufRead, each: &mut dyn FnMut(&mut Listed)) -> std::io::Result<(Scan, Option<String>)> {
+    let (mut scan, mut wrong) = (Scan::default(), None);
+    let (mut line, mut message) = (Vec::new(), Listed::default());
+    loop {
+        line.clear();
+        let limit = LINE_LIMIT as u64 + 1;
+        if out.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
+            return Ok((scan, wrong));
+        }
+        if line.len() > LINE_LIMIT {
+            return Err(std::io::Error::other(format!("a line is longer than {LINE_LIMIT} bytes")));
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match postqueue::read(&line, &mut message) {
+            Ok(()) => {
+                scan.messages += 1;
+                each(&mut message);
+            }
+            Err(error) => {
+                scan.unread += 1;
+                wrong.get_or_insert_with(|| error.to_string());
+            }
+        }
+    }
+}
+
+/// What a program said last before it failed.
+fn last_line(err: ChildStderr) -> String {
+    let mut said = Vec::new();
+    // Enough for a complaint; the rest is read so that the program does not wait for us, and dropped.
+    let mut err = BufReader::new(err);
+    let _ = err.by_ref().take(8192).read_to_end(&mut said);
+    let _ = std::io::copy(&mut err, &mut std::io::sink());
+    String::from_utf8_lossy(&said).lines().last().unwrap_or_default().trim().to_owned()
+}
+
+/// A child that is killed when its time is over, so that a hanging ssh does not hold its reader for ever.
+struct Running {
+    child: Arc<Mutex<Child>>,
+    over: Arc<(Mutex<bool>, Condvar)>,
+    killed: Arc<AtomicBool>,
+    timeout: Duration,
+}
+
+impl Running {
+    fn watch(child: Child, timeout: Duration) -> Running {
+        let running =
+            Running { child: Arc::new(Mutex::new(child)), over: Arc::default(), killed: Arc::default(), timeout };
+        let (child, over, killed) = (running.child.clone(), running.over.clone(), running.killed.clone());
+        std::thread::spawn(move || {
+            let (done, changed) = &*over;
+            let mut done = done.lock();
+            let waited = changed.wait_while_for(&mut done, |done| !*done, timeout);
+            if waited.timed_out() {
+                killed.store(true, Ordering::Relaxed);
+                // It may have ended by itself just now.
+                let _ = child.lock().kill();
+            }
+        });
+        running
+    }
+
+    /// How it ended, once its output has.
+    fn ended(self) -> Result<std::process::ExitStatus, String> {
+        // A program that closes its output may go on running: it is the watcher's until it has ended.
+        let status = loop {
+            match self.child.lock().try_wait() {
+                Ok(Some(status)) => break Ok(status),
+                Ok(None) => {}
+                Err(error) => break Err(error.to_string()),
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        };
+        *self.over.0.lock() = true;
+        self.over.1.notify_all();
+        match self.killed.load(Ordering::Relaxed) {
+            true => Err(format!("it was not done within {:?}", self.timeout)),
+            false => status,
+        }
+    }
+}
