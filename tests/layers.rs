@@ -11,7 +11,7 @@ const SERVICE: &str = "service";
 const CONFIG: &str = "config";
 
 /// Modules beside a port that belong to it rather than to an adapter.
-const PORT_PARTS: [(&str, &str); 1] = [("ledger", "export")];
+const PORT_PARTS: [(&str, &str); 2] = [("ledger", "export"), ("mailstore", "remote")];
 
 /// What a pure module may not name: files, sockets, clocks, tasks, logs.
 const WORLDLY: [&str; 14] = [

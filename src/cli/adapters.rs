@@ -14,7 +14,9 @@ use crate::directory::ldif::{LdifDirectory, LdifOptions};
 use crate::ledger::{SledLedger, SledOptions};
 use crate::mailer::{LmtpMailer, LmtpOptions, Login, Mailer, SmtpMailer, SmtpOptions};
 use crate::mailqueue::{Command, CommandOptions, Either, MailQueue, Showq, ShowqOptions, Watch, WatchOptions};
+use crate::mailstore::doveadm::{DoveadmLogin, DoveadmOptions, DoveadmStore};
 use crate::mailstore::maildir::{self, MaildirOptions, MaildirStore};
+use crate::mailstore::remote::{FolderNames, Secret, Server};
 use crate::mailstore::{MailStore, Paths, ReportedStore, WatchError};
 use crate::service;
 use crate::service::notify::words::Language;
@@ -135,7 +137,29 @@ pub fn unix_options(config: &Config) -> service::unixquota::Options {
 pub fn mailstore(config: &Config) -> Arc<dyn MailStore> {
     match config.mailstore.kind {
         StoreKind::Maildir => Arc::new(maildir(config)),
+        StoreKind::Doveadm => match &config.mailstore.doveadm {
+            Some(options) => Arc::new(DoveadmStore::new(doveadm(config, options))),
+            // The configuration refuses that.
+            None => Arc::new(ReportedStore),
+        },
         StoreKind::Reported => Arc::new(ReportedStore),
+    }
+}
+
+fn doveadm(config: &Config, options: &config::Doveadm) -> DoveadmOptions {
+    let secret = |password: &config::Password| match password {
+        config::Password::Text(text) => Secret::Text(text.clone()),
+        config::Password::File(path) => Secret::File(path.clone()),
+    };
+    let config::Url { tls, host, port, path } = options.url.clone();
+    DoveadmOptions {
+        server: Server { host, port, tls, ca_file: options.ca_file.clone(), timeout: options.timeout },
+        path,
+        login: match &options.login {
+            config::DoveadmKey::Key(key) => DoveadmLogin::Key(secret(key)),
+            config::DoveadmKey::Password(password) => DoveadmLogin::Password(secret(password)),
+        },
+        names: FolderNames { separator: config.dovecot.separator, prefix: config.dovecot.prefix.as_str().into() },
     }
 }
 

@@ -164,12 +164,12 @@ impl House {
         let Api { accounting, directory, metrics, .. } = self.api.clone();
         let (doubts, runtime) = (Arc::new(Doubts::default()), tokio::runtime::Handle::current());
         let totals = match config.mailstore.kind {
-            StoreKind::Maildir => Totals::Checked,
+            StoreKind::Maildir | StoreKind::Doveadm => Totals::Checked,
             StoreKind::Reported => Totals::Believed,
         };
         let mut separators = vec![options.separator];
         // No folder of that layout can have a dot in its name, and Dovecot's own default shows it.
-        if config.mailstore.layout == Layout::MaildirPlusPlus {
+        if config.mailstore.kind == StoreKind::Maildir && config.mailstore.layout == Layout::MaildirPlusPlus {
             separators.push('.');
         }
         let setters = options.limit_setters.iter().map(|name| users::user(name).context("dovecot.limit_setters"));

@@ -31,7 +31,7 @@ pub use problem::{ConfigError, Problem};
 pub use queue::{Queue, QueueSource};
 pub use quota::{Enforcement, Quota};
 pub use sheet::Variables;
-pub use store::{Ledger, MailStore, StoreKind};
+pub use store::{Doveadm, DoveadmKey, Ledger, MailStore, StoreKind, Url};
 pub use unixquota::UnixQuota;
 pub use warnings::Warnings;
 

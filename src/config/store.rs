@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::mailstore::maildir::{Layout, Means, SizeKind};
 use crate::wire::template::Template;
 
+use super::directory::Password;
 use super::reader::Section;
 use super::words;
 
@@ -30,6 +31,8 @@ pub(super) fn read_ledger(section: Section) -> Ledger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
     Maildir,
+    /// Dovecot is asked by the HTTP API of doveadm.
+    Doveadm,
     /// Others tell; nothing is measured from here.
     Reported,
 }
@@ -47,10 +50,35 @@ pub struct MailStore {
     pub measure_after_delivery: Duration,
     /// How long changes of a mailbox that were seen are gathered before its folders are measured.
     pub measure_after_change: Duration,
+    /// How doveadm is reached and what it is shown; only with [`StoreKind::Doveadm`].
+    pub doveadm: Option<Doveadm>,
     /// `None`: not watched.
     pub watch: Option<Means>,
     /// The directories that all mailboxes lie below.
     pub watch_paths: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doveadm {
+    pub url: Url,
+    pub login: DoveadmKey,
+    pub ca_file: Option<PathBuf>,
+    pub timeout: Duration,
+}
+
+/// `http://host:port/path`, taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Url {
+    pub tls: bool,
+    pub host: Box<str>,
+    pub port: u16,
+    pub path: Box<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DoveadmKey {
+    Key(Password),
+    Password(Password),
 }
 
 impl MailStore {
@@ -61,8 +89,14 @@ impl MailStore {
 }
 
 pub(super) fn read_mailstore(section: Section) -> MailStore {
-    let kinds = [("maildir", StoreKind::Maildir), ("reported", StoreKind::Reported)];
+    let kinds = [("maildir", StoreKind::Maildir), ("doveadm", StoreKind::Doveadm), ("reported", StoreKind::Reported)];
     let kind = section.text("kind", "maildir", words::one_of(&kinds));
+    section.only(kind == StoreKind::Doveadm, "kind = \"doveadm\"");
+    let doveadm = read_doveadm(&section, kind == StoreKind::Doveadm);
+    section.only(kind != StoreKind::Reported, "kind = \"maildir\" or \"doveadm\"");
+    let threads = section.number("threads", 0, 0..=256);
+    let measure_after_delivery = section.text("measure_after_delivery", "2s", words::duration);
+    let measure_after_change = section.text("measure_after_change", "10ms", words::duration);
     section.only(kind == StoreKind::Maildir, "kind = \"maildir\"");
     let layouts = [("maildir++", Layout::MaildirPlusPlus), ("fs", Layout::Fs)];
     let sizes = [("physical", SizeKind::Physical), ("virtual", SizeKind::Virtual)];
@@ -78,12 +112,13 @@ pub(super) fn read_mailstore(section: Section) -> MailStore {
         path: section.text("path", "/var/mail/%d/%n/Maildir", words::parsed),
         layout: section.text("layout", "maildir++", words::one_of(&layouts)),
         sizes: section.text("sizes", "physical", words::one_of(&sizes)),
-        threads: match section.number("threads", 0, 0..=256) {
+        threads: match threads {
             0 => cores,
             threads => threads as usize,
         },
-        measure_after_delivery: section.text("measure_after_delivery", "2s", words::duration),
-        measure_after_change: section.text("measure_after_change", "10ms", words::duration),
+        measure_after_delivery,
+        measure_after_change,
+        doveadm,
         watch: section.text("watch", "auto", words::one_of(&means)),
         watch_paths: section.list("watch_paths", &[], words::absolute),
     };
@@ -95,4 +130,22 @@ pub(super) fn read_mailstore(section: Section) -> MailStore {
     }
     section.finish();
     mailstore
+}
+
+fn read_doveadm(section: &Section, wanted: bool) -> Option<Doveadm> {
+    let url = section.text("doveadm_url", "http://127.0.0.1:8080/doveadm/v1", words::http_url);
+    let mut given = Vec::new();
+    given.extend(section.secret("doveadm_api_key").map(|text| DoveadmKey::Key(Password::Text(text))));
+    given.extend(
+        section.optional("doveadm_api_key_file", words::absolute).map(|file| DoveadmKey::Key(Password::File(file))),
+    );
+    given.extend(section.secret("doveadm_password").map(|text| DoveadmKey::Password(Password::Text(text))));
+    let file = section.optional("doveadm_password_file", words::absolute);
+    given.extend(file.map(|file| DoveadmKey::Password(Password::File(file))));
+    let ca_file = section.optional("doveadm_ca_file", words::absolute);
+    let timeout = section.text("doveadm_timeout", "10s", words::delay);
+    if wanted && given.len() != 1 {
+        section.refuse("doveadm_api_key_file", "must be set, or one of the others; accepted: one of doveadm_api_key_file, doveadm_api_key, doveadm_password_file, doveadm_password, as Dovecot has doveadm_api_key or doveadm_password");
+    }
+    Some(Doveadm { url, login: given.pop().filter(|_| wanted)?, ca_file, timeout })
 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use crate::quota::Units;
 use crate::quota::verdict::Allowance;
+use crate::wire::endpoint::Endpoint;
 use crate::wire::filter::Filter;
+
+use super::store::Url;
 
 type Parsed<T> = Result<T, String>;
 
@@ -143,6 +146,25 @@ pub(super) fn ldap_url(text: &str) -> Parsed<String> {
     known.then(|| text.to_owned()).ok_or_else(|| {
         format!("`{text}` is no address of a server; accepted: ldap://, ldaps:// or ldapi:// and a host")
     })
+}
+
+pub(super) fn http_url(text: &str) -> Parsed<Url> {
+    let wrong = || format!("`{text}` is not accepted; accepted: http://host:port/path or https://host:port/path");
+    let (tls, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => return Err(wrong()),
+    };
+    let (place, path) = rest.split_once('/').unwrap_or((rest, "doveadm/v1"));
+    if path.contains(|c: char| c.is_control() || c == ' ') {
+        return Err(wrong());
+    }
+    let port = if tls { 443 } else { 80 };
+    let place = if place.contains(':') && !place.ends_with(']') { place.to_owned() } else { format!("{place}:{port}") };
+    match place.parse() {
+        Ok(Endpoint::Tcp { host, port }) => Ok(Url { tls, host, port, path: format!("/{path}").into() }),
+        _ => Err(wrong()),
+    }
 }
 
 #[cfg(test)]

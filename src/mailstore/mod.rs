@@ -1,6 +1,8 @@
 //! The mail store port: measuring what a mailbox holds, and hearing of changes.
 
+pub mod doveadm;
 pub mod maildir;
+pub mod remote;
 mod reported;
 
 pub use self::reported::ReportedStore;

@@ -68,12 +68,9 @@ pub fn ledger(config: &Config, health: Option<&Value>, findings: &mut Findings) 
     }
 }
 
-pub fn mailstore(config: &Config, example: Option<&AccountEntry>, findings: &mut Findings) {
+/// Whether the place of the mailboxes can be read.
+fn spool(config: &Config, findings: &mut Findings) -> bool {
     const AREA: &str = "mailstore";
-    if config.mailstore.kind == StoreKind::Reported {
-        findings.fine(AREA, "nothing is measured: usage is what is reported");
-        return;
-    }
     let root = config.mailstore.path.fixed_prefix().unwrap_or("/");
     let readable = access(root, Access::READ_OK | Access::EXEC_OK);
     match readable {
@@ -84,7 +81,19 @@ pub fn mailstore(config: &Config, example: Option<&AccountEntry>, findings: &mut
             "check that the file system is mounted, mailstore.path, and that the daemon's user may read it",
         ),
     }
-    let Some(example) = example.filter(|_| readable.is_ok()) else { return };
+    readable.is_ok()
+}
+
+pub fn mailstore(config: &Config, example: Option<&AccountEntry>, findings: &mut Findings) {
+    const AREA: &str = "mailstore";
+    if config.mailstore.kind == StoreKind::Reported {
+        findings.fine(AREA, "nothing is measured: usage is what is reported");
+        return;
+    }
+    if config.mailstore.kind == StoreKind::Maildir && !spool(config, findings) {
+        return;
+    }
+    let Some(example) = example else { return };
     let mailbox = MailboxRef { address: example.address.clone(), attributes: example.attributes.clone() };
     match adapters::mailstore(config).measure(&mailbox, &[]) {
         Ok(found) if found.problems.is_empty() => {
@@ -98,7 +107,8 @@ pub fn mailstore(config: &Config, example: Option<&AccountEntry>, findings: &mut
             "let the daemon's user read the mailboxes",
         ),
         Err(error) => {
-            findings.wrong(AREA, format!("the mailbox of {}: {error}", example.address), "check mailstore.path")
+            let advice = "check mailstore.path, or mailstore.doveadm_url and its key";
+            findings.wrong(AREA, format!("the mailbox of {}: {error}", example.address), advice);
         }
     }
 }
