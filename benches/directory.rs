@@ -4,8 +4,8 @@
 //! `cargo bench --bench directory [-- ENTRIES]`. The goals: at least 0.9 of ldapsearch's speed, memory bounded, and
 //! a change in force within 50 ms (p99).
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 #[path = "../tests/support/client.rs"]
 mod client;
+#[path = "support/figures.rs"]
+mod figures;
 #[path = "../tests/support/followed.rs"]
 mod followed;
 #[path = "../tests/support/slapd.rs"]
@@ -37,8 +39,12 @@ const CHANGES: u64 = 1000;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {
-    let entries = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100_000);
+fn main() -> anyhow::Result<()> {
+    let entries = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(if figures::quick() {
+        20_000
+    } else {
+        100_000
+    });
     let mut slapd = Slapd::prepare("", slapd::SYNCPROV);
     let mut ldif = frame();
     (0..entries).for_each(|n| ldif.push_str(&user(&format!("u{n:07}"), &more(n))));
@@ -47,19 +53,30 @@ fn main() {
     slapd.run();
     println!("{entries} entries");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let mut ratios: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for _ in 0..ROUNDS {
         let peer = ldapsearch(&slapd, entries);
         report("ldapsearch -E pr=1000/noprompt", peer, entries, None);
+        let mut beside = |what: String, took: Duration| {
+            report(&what, took, entries, Some(peer));
+            ratios.entry(what).or_default().push(peer.as_secs_f64() / took.as_secs_f64());
+        };
         for follow in [Follow::Syncrepl, Follow::Poll] {
             let took = runtime.block_on(adapter(&slapd, follow, entries));
-            report(&format!("the adapter alone, {follow:?}"), took, entries, Some(peer));
+            beside(format!("the adapter alone, {follow:?}"), took);
         }
         let (took, kept) = runtime.block_on(whole(&slapd, entries));
-        report("the whole service, into force", took, entries, Some(peer));
+        beside("the whole service, into force".into(), took);
         println!("    kept in the ledger after {:.2} s", kept.as_secs_f64());
     }
-    println!("peak memory of this process {} MB", peak_kilobytes() / 1024);
-    runtime.block_on(changes(&slapd));
+    let ratios: BTreeMap<String, f64> = ratios.into_iter().map(|(what, all)| (what, figures::median(all))).collect();
+    let peak = peak_kilobytes() / 1024;
+    println!("peak memory of this process {peak} MB");
+    let [p50, p99] = runtime.block_on(changes(&slapd));
+    let figures = serde_json::json!({
+        "entries": entries, "ratios_to_ldapsearch": ratios, "peak_mb": peak, "change_p50_ms": p50, "change_p99_ms": p99
+    });
+    figures::keep("directory", &figures)
 }
 
 fn more(n: u64) -> String {
@@ -127,7 +144,7 @@ async fn whole(slapd: &Slapd, entries: u64) -> (Duration, Duration) {
 }
 
 /// From the moment that ldapmodify's work is handed to the server to the limit in force.
-async fn changes(slapd: &Slapd) {
+async fn changes(slapd: &Slapd) -> [f64; 2] {
     let followed = Followed::start(options(&[slapd]));
     followed.loaded().await;
     let ldap = client::admin(slapd).await;
@@ -150,7 +167,7 @@ async fn changes(slapd: &Slapd) {
         at(1.0)
     );
     followed.stop().await;
-    std::io::stdout().flush().unwrap();
+    [at(0.5), at(0.99)]
 }
 
 fn peak_kilobytes() -> u64 {

@@ -1,19 +1,22 @@
 //! Durable updates a second: through the whole engine, and by a bare sled loop that syncs by the same rule and
 //! in groups of the same size. The two take turns in one run, so that a busy machine slows both alike.
 //!
-//! `cargo bench --bench ledger`. The goal is at least 0.8 of the bare loop.
+//! `cargo bench --bench ledger`; `BENCH=quick` makes it short. The goal is at least 0.8 of the bare loop.
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use figures::{keep, median, quick};
 use mailquotad::ledger::{Ledger, Op, Receipt, Record, SledLedger};
 use mailquotad::quota::{CellKey, Delta, Usage};
 
+#[path = "support/figures.rs"]
+mod figures;
+
 const ACCOUNTS: u64 = 100_000;
-const ROUNDS: usize = 7;
-const ROUND: Duration = Duration::from_millis(1500);
 
 /// Submitting threads, and batches of one update that each has under way.
 const LOADS: [(u64, usize); 5] = [(1, 1), (8, 1), (64, 1), (1, 100), (8, 100)];
@@ -40,7 +43,7 @@ fn fill(ledger: &SledLedger) {
     }
 }
 
-fn through_the_engine(ledger: &SledLedger, threads: u64, under_way: usize) -> f64 {
+fn through_the_engine(ledger: &SledLedger, threads: u64, under_way: usize, round: Duration) -> f64 {
     let done = AtomicU64::new(0);
     let began = Instant::now();
     std::thread::scope(|scope| {
@@ -49,7 +52,7 @@ fn through_the_engine(ledger: &SledLedger, threads: u64, under_way: usize) -> f6
             scope.spawn(move || {
                 let mut receipts: VecDeque<Receipt> = VecDeque::new();
                 for number in (thread..).step_by(threads as usize) {
-                    if began.elapsed() >= ROUND {
+                    if began.elapsed() >= round {
                         break;
                     }
                     receipts.push_back(ledger.submit(vec![update(number)]));
@@ -72,10 +75,10 @@ fn settle(receipts: impl Iterator<Item = Receipt>, done: &AtomicU64) {
 }
 
 /// Reads, changes and writes as little as an update can: two numbers under the same name.
-fn bare_loop(db: &sled::Db, data: &File, group: u64) -> f64 {
+fn bare_loop(db: &sled::Db, data: &File, group: u64, round: Duration) -> f64 {
     let began = Instant::now();
     let mut number = 0;
-    while began.elapsed() < ROUND {
+    while began.elapsed() < round {
         let mut batch = sled::Batch::default();
         for _ in 0..group {
             let name = account(number);
@@ -103,12 +106,19 @@ fn fill_bare(db: &sled::Db) {
     db.flush().expect("written");
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+/// Of what lies in a folder, in bytes.
+fn size(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    entries.map(|entry| entry.and_then(|entry| entry.metadata()).map_or(0, |data| data.len())).sum()
 }
 
-fn main() {
+fn main() -> anyhow::Result<()> {
+    let (rounds, round) = match (cfg!(debug_assertions), quick()) {
+        // `cargo test --benches`: shows that it works, no more.
+        (true, _) => (1, Duration::from_millis(20)),
+        (false, true) => (3, Duration::from_millis(500)),
+        (false, false) => (9, Duration::from_millis(1500)),
+    };
     let folder = tempfile::tempdir_in(".").expect("a folder on a disk");
     let engine = SledLedger::open(&folder.path().join("ledger")).expect("the ledger opens");
     fill(&engine);
@@ -116,15 +126,24 @@ fn main() {
     let db = sled::Config::new().path(&bare).cache_capacity(128 << 20).flush_every_ms(None).open().expect("sled");
     let data = File::open(bare.join("db")).expect("its file");
     fill_bare(&db);
-    println!("threads  under way  engine/s  bare loop/s  ratio  (medians of {ROUNDS}, {ACCOUNTS} accounts)");
+    println!("threads  under way  engine/s  bare loop/s  ratio  (medians of {rounds}, {ACCOUNTS} accounts)");
+    let mut kept = Vec::new();
     for (threads, under_way) in LOADS {
         let group = (threads * under_way as u64).min(500);
         let mut figures = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            figures.0.push(through_the_engine(&engine, threads, under_way));
-            figures.1.push(bare_loop(&db, &data, group));
+        for _ in 0..rounds {
+            figures.0.push(through_the_engine(&engine, threads, under_way, round));
+            figures.1.push(bare_loop(&db, &data, group, round));
         }
+        // Of each round, for the disk changes its mind from one to the next.
+        let ratio = median(figures.0.iter().zip(&figures.1).map(|(ours, theirs)| ours / theirs).collect());
         let (ours, theirs) = (median(figures.0), median(figures.1));
-        println!("{threads:7} {under_way:10} {ours:9.0} {theirs:12.0} {:6.2}", ours / theirs);
+        kept.push(serde_json::json!({
+            "threads": threads, "under_way": under_way, "engine": ours, "bare_loop": theirs, "ratio": ratio
+        }));
+        println!("{threads:7} {under_way:10} {ours:9.0} {theirs:12.0} {ratio:6.2}");
     }
+    let disk = size(&folder.path().join("ledger")) / ACCOUNTS;
+    println!("{disk} bytes of disk an account after all of that");
+    keep("ledger", &serde_json::json!({ "loads": kept, "disk_bytes_an_account": disk }))
 }

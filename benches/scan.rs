@@ -15,6 +15,9 @@ use mailquotad::mailstore::{MailStore, MailboxRef};
 use mailquotad::quota::Usage;
 use mailquotad::wire::content_type::TypeTable;
 
+#[path = "support/figures.rs"]
+mod figures;
+
 const FOLDERS: [&str; 5] = ["", ".Archive", ".Archive.2025", ".Sent", ".Trash"];
 const PARTS: [&str; 3] = ["cur", "new", "tmp"];
 
@@ -24,8 +27,9 @@ struct Setting {
     rounds: usize,
 }
 
-fn main() {
-    let quick = std::env::var("BENCH").is_ok_and(|value| value == "quick");
+fn main() -> anyhow::Result<()> {
+    let mut kept = Vec::new();
+    let quick = figures::quick();
     let rounds = if quick { 5 } else { 15 };
     let settings = match quick {
         true => [(20, 200), (4, 1000)],
@@ -34,12 +38,13 @@ fn main() {
     };
     for (accounts, messages_per_folder) in settings {
         for sizes_in_names in [true, false] {
-            compare(&Setting { accounts, messages_per_folder, rounds }, sizes_in_names);
+            compare(&Setting { accounts, messages_per_folder, rounds }, sizes_in_names, &mut kept);
         }
     }
+    figures::keep("scan", &kept)
 }
 
-fn compare(setting: &Setting, sizes_in_names: bool) {
+fn compare(setting: &Setting, sizes_in_names: bool, kept: &mut Vec<serde_json::Value>) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let expected = fill(dir.path(), setting, sizes_in_names);
     let template = format!("{}/%d/%n/Maildir", dir.path().display());
@@ -83,6 +88,11 @@ fn compare(setting: &Setting, sizes_in_names: bool) {
     let medians: Vec<Duration> = times.iter_mut().map(|times| median(times)).collect();
     for ((name, _), median) in runs.iter().zip(&medians) {
         let speed = |other: Duration| other.as_secs_f64() / median.as_secs_f64();
+        kept.push(serde_json::json!({
+            "accounts": setting.accounts, "messages_per_folder": setting.messages_per_folder,
+            "sizes_in_names": sizes_in_names, "what": name, "ms": median.as_secs_f64() * 1e3,
+            "ratio_to_find": speed(medians[0]), "ratio_to_du": speed(medians[1])
+        }));
         println!(
             "  {name:<22} {:>8.1} ms  {:>9.0} files/s  {:>5.2} x find  {:>5.2} x du",
             median.as_secs_f64() * 1e3,

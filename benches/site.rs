@@ -24,6 +24,8 @@ use mailquotad::service::socket::Peer;
 use mailquotad::wire::policy::{Parser, Reply};
 use serde::{Deserialize, Serialize};
 
+#[path = "support/figures.rs"]
+mod figures;
 #[path = "../tests/support/site.rs"]
 mod site;
 
@@ -49,9 +51,8 @@ fn main() -> anyhow::Result<()> {
         println!("{figures}");
         return Ok(());
     }
-    let quick = std::env::var("BENCH").is_ok_and(|size| size == "quick");
     let chosen: Vec<u32> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
-    let sizes = match (cfg!(debug_assertions), quick) {
+    let sizes = match (cfg!(debug_assertions), figures::quick()) {
         _ if !chosen.is_empty() => chosen,
         (true, _) => vec![1_000],
         (false, true) => vec![1_000, 100_000],
@@ -80,10 +81,7 @@ fn main() -> anyhow::Result<()> {
         println!("a debug build: these figures say nothing and are not kept");
         return Ok(());
     }
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
-    std::fs::create_dir_all(&target)?;
-    std::fs::write(target.join("site.json"), serde_json::to_vec_pretty(&lines)?)?;
-    Ok(())
+    figures::keep("site", &lines)
 }
 
 fn child<T: for<'de> Deserialize<'de>>(part: &str, folder: &Path, accounts: u32) -> anyhow::Result<T> {

@@ -7,11 +7,12 @@
 
 mod client;
 mod contender;
+#[path = "../support/figures.rs"]
+mod figures;
 mod report;
 #[path = "../../tests/support/site.rs"]
 mod site;
 
-use std::path::Path;
 use std::time::Duration;
 
 use mailquotad::service::policy::Answer;
@@ -34,8 +35,7 @@ struct Plan {
 
 impl Plan {
     fn chosen() -> Plan {
-        let quick = std::env::var("BENCH").is_ok_and(|size| size == "quick");
-        match (cfg!(debug_assertions), quick) {
+        match (cfg!(debug_assertions), figures::quick()) {
             // `cargo test --benches`: shows that it works, no more.
             (true, _) => Plan { rounds: 1, length: Duration::from_millis(20) },
             (false, true) => Plan { rounds: 3, length: Duration::from_millis(400) },
@@ -93,7 +93,7 @@ fn main() -> anyhow::Result<()> {
         println!("a debug build: these figures say nothing and are not kept");
         return Ok(());
     }
-    report::write(Path::new(env!("CARGO_MANIFEST_DIR")), &contenders, &settings)
+    report::keep(&contenders, &settings)
 }
 
 /// Every contender in every setting; the first is what the others are compared with.

@@ -1,12 +1,12 @@
 //! Medians over the rounds, ratios, the table and the JSON.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 use super::contender::Contender;
+use super::figures::{self, median};
 
 /// What the clients measured in one round. Latencies in nanoseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -47,11 +47,6 @@ struct Line {
     /// Medians of the ratios within each round, to the first contender.
     rate_ratio: f64,
     p99_ratio: f64,
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 impl Setting {
@@ -100,12 +95,7 @@ pub fn print(contenders: &[Contender], settings: &[Setting]) {
     println!("rate, p99: ratios to {} (goal: rate >= 0.9, p99 <= 1.5)", contenders[0].name);
 }
 
-pub fn write(package: &Path, contenders: &[Contender], settings: &[Setting]) -> anyhow::Result<()> {
-    let file = package.join("target/bench/policy.json");
+pub fn keep(contenders: &[Contender], settings: &[Setting]) -> anyhow::Result<()> {
     let lines: Vec<Line> = settings.iter().flat_map(|setting| setting.lines(contenders)).collect();
-    let write = || -> anyhow::Result<()> {
-        std::fs::create_dir_all(package.join("target/bench"))?;
-        Ok(std::fs::write(&file, serde_json::to_string_pretty(&lines)?)?)
-    };
-    write().with_context(|| format!("cannot write {}", file.display()))
+    figures::keep("policy", &lines)
 }
