@@ -174,7 +174,7 @@ impl Ledger for MemoryLedger {
         state.health.trouble = answer.as_ref().err().map(ToString::to_string);
         drop(state);
         let _ = sender.send(answer);
-        Receipt(receiver)
+        Receipt::waiting(receiver)
     }
 
     fn seen(&self, key: u128) -> Result<bool, LedgerError> {

@@ -202,25 +202,42 @@ pub struct Health {
 }
 
 /// Resolves when the batch is durable, or was refused as a whole.
-pub struct Receipt(pub oneshot::Receiver<Result<Outcome, LedgerError>>);
+pub struct Receipt(State);
+
+enum State {
+    Ready(Outcome),
+    Waiting(oneshot::Receiver<Result<Outcome, LedgerError>>),
+}
 
 impl Receipt {
     /// For a caller that had nothing to store.
     pub fn ready(outcome: Outcome) -> Receipt {
-        let (sender, receiver) = oneshot::channel();
-        // The receiver is right here.
-        let _ = sender.send(Ok(outcome));
-        Receipt(receiver)
+        Receipt(State::Ready(outcome))
+    }
+
+    /// For an engine, which answers at the other end.
+    pub fn waiting(answer: oneshot::Receiver<Result<Outcome, LedgerError>>) -> Receipt {
+        Receipt(State::Waiting(answer))
     }
 
     pub async fn durable(self) -> Result<Outcome, LedgerError> {
-        self.0.await.unwrap_or_else(|_| Err(LedgerError::Write("the ledger was closed".into())))
+        match self.0 {
+            State::Ready(outcome) => Ok(outcome),
+            State::Waiting(answer) => answer.await.unwrap_or_else(|_| Err(closed())),
+        }
     }
 
     /// For callers outside of the async runtime.
     pub fn wait(self) -> Result<Outcome, LedgerError> {
-        self.0.blocking_recv().unwrap_or_else(|_| Err(LedgerError::Write("the ledger was closed".into())))
+        match self.0 {
+            State::Ready(outcome) => Ok(outcome),
+            State::Waiting(answer) => answer.blocking_recv().unwrap_or_else(|_| Err(closed())),
+        }
     }
+}
+
+fn closed() -> LedgerError {
+    LedgerError::Write("the ledger was closed".into())
 }
 
 pub trait Ledger: Send + Sync + 'static {

@@ -34,7 +34,7 @@ impl<L: Ledger> Ledger for FailingLedger<L> {
             self.failing.store(true, Ordering::SeqCst);
             let (answer, receiver) = tokio::sync::oneshot::channel();
             let _ = answer.send(Err(LedgerError::Write("no space left on device (injected)".into())));
-            return Receipt(receiver);
+            return Receipt::waiting(receiver);
         }
         self.failing.store(false, Ordering::SeqCst);
         self.inner.submit(batch)

@@ -61,7 +61,7 @@ impl Queue {
             waiting.jobs.push_back(job);
             self.filled.notify_one();
         }
-        Receipt(receiver)
+        Receipt::waiting(receiver)
     }
 
     /// The next batches to write together, in the order in which they came. Waits for the first; `None`

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::known::What;
 use super::{Sync, read};
 use crate::account::{AccountEntry, domain_of};
-use crate::ledger::Record;
-use crate::quota::Limits;
+use crate::ledger::{Ledger, Record};
 use crate::quota::rule::Rule;
 use crate::quota::spec::Measure;
+use crate::quota::{Limits, Usage};
 use crate::service::account::{Account, Links, Seat, Specs};
 use crate::service::book::Target;
 use crate::service::domain::Domain;
@@ -34,7 +34,7 @@ impl Sync {
         {
             return account.clone();
         }
-        let account = self.seat(entry, kept, specs, problem);
+        let account = self.seat(entry, kept, specs, problem, None);
         self.keep_account(id, &account);
         account
     }
@@ -46,19 +46,29 @@ impl Sync {
         kept: Option<Arc<Account>>,
         specs: Arc<Specs>,
         problem: Option<Box<str>>,
+        record: Option<Record>,
     ) -> Arc<Account> {
-        let book = self.accounting.book.clone();
         let settings = self.accounting.settings.load_full();
-        let (domain, _) = book.domain_or_new(domain_of(&entry.address));
+        let (domain, _) = self.accounting.book.domain_or_new(domain_of(&entry.address));
         let (limits, roots) = self.resolve(&specs, &domain, &settings);
-        let account = match kept {
-            Some(account) => account,
-            None => self.new_account(&entry, domain, specs.clone(), limits.clone()),
-        };
+        let had_problem = kept.as_ref().is_some_and(|account| account.lock().problem().is_some());
+        self.status.problem(had_problem, problem.is_some());
+        let terms = Terms { specs, limits, roots, problem };
+        match kept {
+            Some(account) => {
+                self.renew(&account, entry, terms);
+                account
+            }
+            None => self.new_account(entry, domain, terms, record),
+        }
+    }
+
+    /// Brings an account that was known before up to its entry.
+    fn renew(&mut self, account: &Arc<Account>, entry: AccountEntry, terms: Terms) {
+        let book = self.accounting.book.clone();
         let links = Links { alternates: entry.alternates, forwards: entry.forwards, rules: entry.rules };
         let (old_links, old_dn) = {
             let seat = account.lock();
-            self.status.problem(seat.problem().is_some(), problem.is_some());
             (seat.links().clone(), seat.dn.clone())
         };
         let target = Target::Account(account.clone());
@@ -66,9 +76,9 @@ impl Sync {
             book.remove_dn(&old_dn);
         }
         book.put_dn(&entry.dn, &target);
-        drop(self.accounting.limit(&account, limits, roots));
+        drop(self.accounting.limit(account, terms.limits, terms.roots));
         let mut moved = false;
-        drop(self.accounting.with_seat(&account, |seat, _| {
+        drop(self.accounting.with_seat(account, |seat, _| {
             if seat.dn != entry.dn {
                 // A wish is made out to a DN.
                 seat.wished = None;
@@ -77,8 +87,8 @@ impl Sync {
             seat.dn = entry.dn;
             seat.heard = seat.heard.wrapping_add(1);
             (seat.inet_status, seat.mail_status) = (entry.inet_status, entry.mail_status);
-            seat.specs = specs;
-            seat.set_problem(problem);
+            seat.specs = terms.specs;
+            seat.set_problem(terms.problem);
             moved = *seat.attributes() != entry.attributes;
             seat.set_attributes(entry.attributes);
             seat.set_links(links.clone());
@@ -92,55 +102,69 @@ impl Sync {
         for alternate in &links.alternates {
             book.put_other(alternate, target.clone());
         }
-        account
     }
 
-    /// A new account with what the ledger, or an entry that had the same address, knows of it.
-    pub(super) fn new_account(
+    /// A new account with what the ledger, or an entry that had the same address, knows of it. `record` is
+    /// what the ledger knows, where it has been asked already.
+    fn new_account(
         &mut self,
-        entry: &AccountEntry,
+        entry: AccountEntry,
         domain: Arc<Domain>,
-        specs: Arc<Specs>,
-        limits: Arc<Limits>,
+        terms: Terms,
+        record: Option<Record>,
     ) -> Arc<Account> {
-        let address = entry.address.clone();
-        let taken_over = self.accounting.book.account(&address);
-        let record = match &taken_over {
+        let book = self.accounting.book.clone();
+        let record = match book.account(&entry.address) {
             Some(old) => {
-                let seat = old.lock();
-                Some(Record {
-                    revision: seat.revision,
-                    cells: seat.cells.clone(),
-                    measured: seat.measured(),
-                    standings: seat.standings_kept(),
-                })
+                let record = {
+                    let seat = old.lock();
+                    Record {
+                        revision: seat.revision,
+                        cells: seat.cells.clone(),
+                        measured: seat.measured(),
+                        standings: seat.standings_kept(),
+                    }
+                };
+                self.withdraw(&old);
+                record
             }
-            None => self.accounting.ledger.read(&address).unwrap_or_else(|error| {
-                events::ledger_failed(&error);
-                None
-            }),
+            None => record.unwrap_or_else(|| stored(&*self.accounting.ledger, &entry.address)),
         };
-        if let Some(old) = taken_over {
-            self.withdraw(&old);
-        }
-        let Record { revision, cells, measured, standings } = record.unwrap_or_default();
-        let mut seat = Seat::new(&entry.dn, domain.clone(), specs, limits.clone());
+        let mut seat = Seat::new(&entry.dn, domain.clone(), terms.specs, terms.limits.clone());
         (seat.inet_status, seat.mail_status) = (entry.inet_status, entry.mail_status);
-        seat.revision = revision;
-        seat.set_measured(measured);
-        seat.stand(&standings);
-        let account = Arc::new(Account::new(address, entry.id, seat));
+        (seat.revision, seat.heard) = (record.revision, 1);
+        seat.set_measured(record.measured);
+        seat.cells = self.accounting.sharing(record.cells);
+        seat.set_problem(terms.problem);
+        let has_attributes = !entry.attributes.is_empty();
+        seat.set_attributes(entry.attributes);
+        seat.set_links(Links { alternates: entry.alternates.clone(), forwards: entry.forwards, rules: entry.rules });
+        seat.set_roots(terms.roots);
+        seat.stand(&record.standings);
+        let total = seat.total();
+        let account = Arc::new(Account::new(entry.address, entry.id, seat));
         {
             let mut state = domain.lock();
             state.join(&account);
-            state.commit(None, Some(&limits));
+            state.commit(None, Some(&terms.limits));
+            state.held.replace(Usage::ZERO, total);
         }
-        let cells = self.accounting.sharing(cells);
-        drop(self.accounting.with_seat(&account, |seat, _| seat.cells = cells));
-        if self.accounting.loaded() && measured.is_none() {
-            self.hints.soon(&account, &mut account.lock());
+        book.put_account(account.clone());
+        let target = Target::Account(account.clone());
+        book.put_dn(&entry.dn, &target);
+        for alternate in &entry.alternates {
+            book.put_other(alternate, target.clone());
         }
-        self.accounting.book.put_account(account.clone());
+        if has_attributes {
+            book.moved();
+        }
+        // Until the load is complete no standing moves, and at its end all do at once.
+        if self.accounting.loaded() {
+            drop(self.accounting.settle(&account));
+            if record.measured.is_none() {
+                self.hints.soon(&account, &mut account.lock());
+            }
+        }
         account
     }
 
@@ -216,6 +240,23 @@ impl Sync {
         }
         book.remove_account(account);
     }
+}
+
+/// What an entry comes to.
+struct Terms {
+    specs: Arc<Specs>,
+    limits: Arc<Limits>,
+    roots: Option<Roots>,
+    problem: Option<Box<str>>,
+}
+
+/// What the ledger has of an account; nothing where it cannot be read.
+pub(super) fn stored(ledger: &dyn Ledger, address: &str) -> Record {
+    let record = ledger.read(address).unwrap_or_else(|error| {
+        events::ledger_failed(&error);
+        None
+    });
+    record.unwrap_or_default()
 }
 
 /// Whether an entry says nothing that the account does not know.

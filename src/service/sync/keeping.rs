@@ -1,9 +1,10 @@
 //! What of the directory is kept in the ledger, and how it comes back.
 
+use super::accounts::stored;
 use super::known::What;
 use super::{Account, Change, Entry, EntryId, Specs, Sync};
 use crate::account::{AccountEntry, DomainEntry};
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Record};
 use crate::quota::rule::Rule;
 use crate::quota::spec::Measure;
 use crate::quota::{Spec, Units};
@@ -11,6 +12,16 @@ use crate::service::snapshot::{BATCH, Kept, Snapshot};
 
 /// The units of what is kept: those of the site may change from one start to the next.
 const UNITS: Measure = Measure::Bytes(Units::Binary);
+
+/// Batches that the reader may be ahead.
+const BATCHES_AHEAD: usize = 16;
+
+/// An entry from the snapshot, and what the ledger has of it where it is an account's.
+struct Restored {
+    id: EntryId,
+    kept: Kept,
+    record: Option<Record>,
+}
 
 impl Sync {
     /// Keeps what it hears in the ledger from now on.
@@ -23,7 +34,30 @@ impl Sync {
     /// seconds where there are millions of entries.
     pub fn restore(&mut self) -> Result<Option<Vec<u8>>, LedgerError> {
         let Some(mut snapshot) = self.snapshot.take() else { return Ok(None) };
-        let place = snapshot.restore(|id, kept| self.restore_one(id, kept));
+        let ledger = self.accounting.ledger.clone();
+        // One thread reads, this one puts what it has read in its place.
+        let (batches, read) = std::sync::mpsc::sync_channel::<Vec<Restored>>(BATCHES_AHEAD);
+        let place = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                let mut batch = Vec::new();
+                let place = snapshot.restore(|id, kept| {
+                    let record = match &kept {
+                        Kept::Account { entry, .. } => Some(stored(&*ledger, &entry.address)),
+                        _ => None,
+                    };
+                    batch.push(Restored { id, kept, record });
+                    if batch.len() == BATCH {
+                        // The other end is there until this one is gone.
+                        let _ = batches.send(std::mem::take(&mut batch));
+                    }
+                });
+                let _ = batches.send(batch);
+                drop(batches);
+                place
+            });
+            read.into_iter().flatten().for_each(|restored| self.restore_one(restored));
+            reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
         self.snapshot = Some(snapshot);
         let Some(place) = place? else { return Ok(None) };
         self.status.heard(place.at);
@@ -33,11 +67,11 @@ impl Sync {
         Ok(Some(place.token))
     }
 
-    fn restore_one(&mut self, id: EntryId, kept: Kept) {
+    fn restore_one(&mut self, Restored { id, kept, record }: Restored) {
         match kept {
             Kept::Account { entry, problem } => {
                 let specs = self.specs.share(specs_of(&entry));
-                let account = self.seat(entry, None, specs, problem);
+                let account = self.seat(entry, None, specs, problem, record);
                 self.known.put(id, What::Account(account), self.load);
             }
             Kept::Domain { entry, good } => {
