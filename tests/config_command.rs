@@ -46,6 +46,19 @@ fn what_is_printed_can_be_used_as_it_is() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_mailquotad"))
+        .args(["config", "print", "-c", "config/mailquotad.toml"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), said(&output.stderr)), (Some(0), ""));
+}
+
+#[test]
 fn usage_errors_exit_with_2_and_help_with_0() {
     assert_eq!(mailquotad(&["config", "chek"]).status.code(), Some(2));
     assert_eq!(mailquotad(&["resync"]).status.code(), Some(2));

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::args::{Check, TableFormat};
 use super::client::{Client, part};
 use super::exit::Exit;
+use super::out::say;
 use super::table::{self, Shown, Table};
 use crate::quota::Level;
 use crate::service::http::check::{ACCOUNT_LINE, Line};
@@ -165,20 +166,20 @@ impl Paper {
                 let mut parts = 0;
                 for table in [accounts, domains].iter().filter(|table| !table.is_empty()) {
                     if parts > 0 {
-                        println!();
+                        say!();
                     }
                     table.print();
                     parts += 1;
                 }
                 if parts == 0 && notes.is_empty() && lost.is_none() {
-                    println!("nothing to report");
+                    say!("nothing to report");
                 }
                 if let Some(lost) = lost {
-                    println!("\n{lost}");
+                    say!("\n{lost}");
                 }
                 if !notes.is_empty() {
-                    println!("\nThe last good limits are in force for:");
-                    notes.iter().for_each(|note| println!("  {note}"));
+                    say!("\nThe last good limits are in force for:");
+                    notes.iter().for_each(|note| say!("  {note}"));
                 }
             }
         }

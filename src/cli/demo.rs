@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::args::Demo;
 use super::exit::Exit;
+use super::out::say;
 use super::serve;
 use crate::config::Config;
 use crate::service::http::Api;
@@ -40,10 +41,10 @@ pub fn demo(args: &Demo) -> Result<Exit> {
     };
     let file = dir.join("mailquotad.toml");
     match file.exists() {
-        true => println!("Going on with the organisation in {}.", dir.display()),
+        true => say!("Going on with the organisation in {}.", dir.display()),
         false => {
             furnish(&dir).with_context(|| format!("making an organisation in {}", dir.display()))?;
-            println!("Made a small organisation in {}.", dir.display());
+            say!("Made a small organisation in {}.", dir.display());
         }
     }
     let config = Config::load(&file)?;
@@ -93,7 +94,7 @@ fn message(account: &str, number: usize, size: usize, kind: &str) -> Vec<u8> {
 
 fn invite(program: &Path, file: &Path) {
     let command = format!("{} -c {}", quoted(program), quoted(file));
-    println!(
+    say!(
         "\nServing. anna has room, ben is near his limit, carla is over hers. Try, in another terminal:\n\n\
          \x20 {command} check\n\
          \x20 {command} explain carla@example.org --size 10K\n\

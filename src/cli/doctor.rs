@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::args::{Doctor, Format};
 use super::exit::Exit;
+use super::out::say;
 use crate::config::Config;
 
 /// One thing that was looked at.
@@ -60,7 +61,7 @@ pub fn doctor(file: &Path, args: &Doctor) -> Result<Exit> {
         }
     };
     match args.format {
-        Format::Json => println!("{}", serde_json::to_string(&serde_json::json!({ "findings": findings.0 }))?),
+        Format::Json => say!("{}", serde_json::to_string(&serde_json::json!({ "findings": findings.0 }))?),
         Format::Text => print(&findings),
     }
     Ok(exit)
@@ -82,14 +83,14 @@ async fn examine(config: &Config, findings: &mut Findings) {
 fn print(findings: &Findings) {
     for Finding { area, fine, what, advice } in &findings.0 {
         let mark = if *fine { "ok  " } else { "BAD " };
-        println!("{mark} {area}: {what}");
+        say!("{mark} {area}: {what}");
         if let Some(advice) = advice {
-            println!("       -> {advice}");
+            say!("       -> {advice}");
         }
     }
     let wrong = findings.0.iter().filter(|finding| !finding.fine).count();
     match wrong {
-        0 => println!("\nall is in place"),
-        _ => println!("\n{wrong} of {} things want attention", findings.0.len()),
+        0 => say!("\nall is in place"),
+        _ => say!("\n{wrong} of {} things want attention", findings.0.len()),
     }
 }

@@ -11,6 +11,7 @@ use clap::Parser;
 use super::args::CONFIG_FILE;
 use super::client::{Client, part};
 use super::exit::Exit;
+use super::out::say;
 use super::rulefile::{self, RuleFile};
 use crate::quota::{Limit, Units, Usage};
 use crate::service::http::check::Line;
@@ -81,7 +82,7 @@ pub async fn run(client: &Client, args: &ImquotaCheck) -> Result<Exit> {
 async fn enforce(client: &Client, args: &ImquotaCheck) -> Result<()> {
     let mut answer = client.post_lines("/v1/enforce", &ToEnforce { domain: args.domain.clone() }).await?;
     while let Some(Enforced { domain, from, to }) = answer.line().await? {
-        println!("{domain}: mailDomainStatus {from} -> {to}");
+        say!("{domain}: mailDomainStatus {from} -> {to}");
     }
     Ok(())
 }
@@ -110,7 +111,7 @@ async fn notify(client: &Client, args: &ImquotaCheck) -> Result<()> {
         bail!("the rule file has no rule that is enabled");
     }
     if args.debug {
-        file.notes.iter().for_each(|note| println!("{note}"));
+        file.notes.iter().for_each(|note| say!("{note}"));
     }
     let default = args.template.clone().unwrap_or_else(|| beside_config(args, "imq.msgfile"));
     let mut rules = Vec::new();
@@ -134,10 +135,10 @@ async fn notify(client: &Client, args: &ImquotaCheck) -> Result<()> {
         }
         if args.debug {
             let done = if now { "told" } else { "told not long ago" };
-            println!("{account} {bucket}: {percent}% used, rule at {rule}%: {done}");
+            say!("{account} {bucket}: {percent}% used, rule at {rule}%: {done}");
         }
     }
-    println!("{told} notices made, {spared} users told not long ago");
+    say!("{told} notices made, {spared} users told not long ago");
     Ok(())
 }
 

@@ -12,6 +12,7 @@ pub mod iminitquota;
 pub mod imquotacheck;
 mod ledger;
 pub mod msconfig;
+mod out;
 pub mod pages;
 mod queue;
 mod resync;
@@ -32,6 +33,7 @@ use anyhow::Context;
 use clap::{FromArgMatches, Parser};
 use tokio_util::sync::CancellationToken;
 
+use self::out::say;
 use crate::config::{Config, ConfigError};
 use crate::service::http;
 use args::{Command, CommandLine, Source};
@@ -95,7 +97,7 @@ fn dispatch(line: CommandLine) -> anyhow::Result<Exit> {
         Command::Man(man) => {
             let pages =
                 pages::man(&man.dir).with_context(|| format!("cannot write man pages to {}", man.dir.display()))?;
-            pages.iter().for_each(|page| println!("{}", page.display()));
+            pages.iter().for_each(|page| say!("{}", page.display()));
             Ok(Exit::Fine)
         }
         Command::Completions(completions) => {

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::exit::Exit;
+use super::out::say_part;
 use crate::quota::Spec;
 use crate::quota::Units;
 use crate::quota::spec::Measure;
@@ -25,7 +26,7 @@ pub struct Imported {
 pub fn run(file: &Path) -> Result<Exit> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let imported = import(&text);
-    print!("{}", imported.toml);
+    say_part!("{}", imported.toml);
     imported.left.iter().for_each(|line| eprintln!("not carried over: {line}"));
     Ok(if imported.left.is_empty() { Exit::Fine } else { Exit::Findings })
 }

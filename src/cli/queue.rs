@@ -6,6 +6,7 @@ use super::args::{Queue, TableFormat};
 use super::check::csv;
 use super::client::{Client, part};
 use super::exit::Exit;
+use super::out::say;
 use super::table::{Bytes, Count, Table};
 use crate::service::queue::report::{GroupReport, Line, SourceReport};
 
@@ -18,7 +19,7 @@ pub async fn queue(client: &Client, args: &Queue) -> Result<Exit> {
     let (mut sources, mut groups) = (Vec::new(), Vec::new());
     let mut wrong = false;
     if args.format == TableFormat::Csv {
-        println!("quota,group,bytes,bytes_limit,messages,messages_limit,percent,full");
+        say!("quota,group,bytes,bytes_limit,messages,messages_limit,percent,full");
     }
     while let Some(line) = answer.line::<Line>().await? {
         wrong |= match &line {
@@ -26,8 +27,8 @@ pub async fn queue(client: &Client, args: &Queue) -> Result<Exit> {
             Line::Group(group) => group.full,
         };
         match (args.format, line) {
-            (TableFormat::Json, line) => println!("{}", serde_json::to_string(&line)?),
-            (TableFormat::Csv, Line::Group(group)) => println!("{}", csv(&fields(&group))),
+            (TableFormat::Json, line) => say!("{}", serde_json::to_string(&line)?),
+            (TableFormat::Csv, Line::Group(group)) => say!("{}", csv(&fields(&group))),
             // Lines of a table for a spreadsheet are all of one kind.
             (TableFormat::Csv, Line::Source(_)) => {}
             (TableFormat::Text, Line::Source(source)) => sources.push(source),
@@ -70,10 +71,10 @@ fn print(sources: &[SourceReport], groups: &[GroupReport]) {
     }
     if !sources.is_empty() {
         rows.print();
-        println!();
+        say!();
     }
     if groups.is_empty() {
-        println!("no queue quota holds any of it");
+        say!("no queue quota holds any of it");
         return;
     }
     let mut rows = Table::new(&["QUOTA", "GROUP", "BYTES", "MESSAGES", "FULL", ""], &[2, 3, 4]);

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::args::{Format, Resync};
 use super::client::Client;
 use super::exit::Exit;
+use super::out::say;
 use crate::service::http::resync::Wanted;
 use crate::service::resync::News;
 
@@ -22,7 +23,7 @@ pub async fn resync(client: &Client, args: &Resync) -> Result<Exit> {
     let bar = bar();
     while let Some(news) = answer.line::<News>().await? {
         if args.format == Format::Json {
-            println!("{}", serde_json::to_string(&news)?);
+            say!("{}", serde_json::to_string(&news)?);
         }
         match news {
             News::Begin { of } => bar.set_length(of),
@@ -32,7 +33,7 @@ pub async fn resync(client: &Client, args: &Resync) -> Result<Exit> {
                     let shown = |usage: crate::service::report::Both<u64>| {
                         format!("{} bytes in {} messages", usage.bytes, usage.messages)
                     };
-                    bar.suspend(|| println!("{account}: {} -> {}", shown(before), shown(after)));
+                    bar.suspend(|| say!("{account}: {} -> {}", shown(before), shown(after)));
                 }
             }
             News::Failed { account, why } => {
@@ -42,9 +43,7 @@ pub async fn resync(client: &Client, args: &Resync) -> Result<Exit> {
             News::End { done, failed, changed, files } => {
                 bar.finish_and_clear();
                 if args.format == Format::Text {
-                    println!(
-                        "{done} accounts brought up to date, {changed} changed, {failed} failed, {files} files seen"
-                    );
+                    say!("{done} accounts brought up to date, {changed} changed, {failed} failed, {files} files seen");
                 }
                 return Ok(if failed > 0 { Exit::Findings } else { Exit::Fine });
             }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::out::{say, say_part};
 use crate::config::Config;
 
 use super::Exit;
@@ -16,9 +17,9 @@ pub fn run(command: ConfigCommand, file: &Path) -> anyhow::Result<Exit> {
     }
     let config = Config::load(file)?;
     match command {
-        ConfigCommand::Check => println!("{}: fine", file.display()),
+        ConfigCommand::Check => say!("{}: fine", file.display()),
         ConfigCommand::ImportMsconfig { .. } | ConfigCommand::ImportStalwart { .. } => {}
-        ConfigCommand::Print => print!("{}", config.print()),
+        ConfigCommand::Print => say_part!("{}", config.print()),
     }
     Ok(Exit::Fine)
 }

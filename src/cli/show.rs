@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::args::{Explain, Format, Show};
 use super::client::{Client, part};
 use super::exit::Exit;
+use super::out::say;
 use super::table::{ACCOUNT_HEAD, DOMAIN_HEAD, Shown, Table};
 use crate::service::report::{AccountReport, DomainReport, Explanation};
 
@@ -26,22 +27,22 @@ pub async fn show(client: &Client, args: &Show) -> Result<Exit> {
 
 fn show_account(report: &AccountReport, format: Format) -> Result<Exit> {
     if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(report)?);
+        say!("{}", serde_json::to_string_pretty(report)?);
         return Ok(Exit::Fine);
     }
-    println!("account   {}", report.account);
+    say!("account   {}", report.account);
     if !report.alternates.is_empty() {
-        println!("also      {}", report.alternates.join(", "));
+        say!("also      {}", report.alternates.join(", "));
     }
-    println!("domain    {}", report.domain);
-    println!("status    {}", report.status);
+    say!("domain    {}", report.domain);
+    say!("status    {}", report.status);
     let since = report.since.as_deref().map(|since| format!(" since {since}")).unwrap_or_default();
-    println!("standing  {}{since}", report.standing.as_str());
-    println!("measured  {}", report.measured.as_deref().unwrap_or("never"));
+    say!("standing  {}{since}", report.standing.as_str());
+    say!("measured  {}", report.measured.as_deref().unwrap_or("never"));
     if let Some(problem) = &report.problem {
-        println!("problem   {problem}");
+        say!("problem   {problem}");
     }
-    println!();
+    say!();
     let mut rows = Table::new(&ACCOUNT_HEAD[1..], &[1, 2, 3]);
     report.buckets.iter().for_each(|bucket| rows.bucket(Shown::from(bucket)));
     rows.print();
@@ -50,17 +51,17 @@ fn show_account(report: &AccountReport, format: Format) -> Result<Exit> {
 
 fn show_domain(report: &DomainReport, format: Format) -> Result<Exit> {
     if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(report)?);
+        say!("{}", serde_json::to_string_pretty(report)?);
         return Ok(Exit::Fine);
     }
-    println!("domain    {}", report.domain);
-    println!("status    {}", report.status);
+    say!("domain    {}", report.domain);
+    say!("status    {}", report.status);
     let since = report.since.as_deref().map(|since| format!(" since {since}")).unwrap_or_default();
-    println!("standing  {}{since}", report.standing.as_str());
+    say!("standing  {}{since}", report.standing.as_str());
     if let Some(problem) = &report.problem {
-        println!("problem   {problem}");
+        say!("problem   {problem}");
     }
-    println!();
+    say!();
     let mut rows = Table::new(&DOMAIN_HEAD[1..], &[0, 1, 2, 3, 4]);
     rows.pool(report);
     rows.print();
@@ -80,7 +81,7 @@ pub async fn explain(client: &Client, args: &Explain) -> Result<Exit> {
     });
     let told: Explanation = client.post("/v1/explain", &question).await?;
     if args.format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&told)?);
+        say!("{}", serde_json::to_string_pretty(&told)?);
         return Ok(Exit::Fine);
     }
     let mut rows = Table::new(&["RULE", "SAYS", "WHY"], &[]);
@@ -93,11 +94,11 @@ pub async fn explain(client: &Client, args: &Explain) -> Result<Exit> {
         rows.row(&[&step.rule, &step.verdict.as_deref().unwrap_or("-"), &step.why]);
     }
     rows.print();
-    println!();
-    println!("verdict  {}", told.verdict);
-    println!("reply    {}", told.reply);
+    say!();
+    say!("verdict  {}", told.verdict);
+    say!("reply    {}", told.reply);
     if let Some(bucket) = &told.bucket {
-        println!("bucket   {bucket}");
+        say!("bucket   {bucket}");
     }
     Ok(Exit::Fine)
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
 use super::exit::Exit;
+use super::out::say_part;
 use crate::quota::Units;
 use crate::quota::queue::Part;
 use crate::quota::queue::message::VARIABLES;
@@ -28,7 +29,7 @@ pub struct Imported {
 pub fn run(file: &Path) -> Result<Exit> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let imported = import(&text).with_context(|| format!("{}: not JSON", file.display()))?;
-    print!("{}", imported.toml);
+    say_part!("{}", imported.toml);
     imported.left.iter().for_each(|line| eprintln!("not carried over: {line}"));
     Ok(if imported.left.is_empty() { Exit::Fine } else { Exit::Findings })
 }
