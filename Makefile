@@ -14,7 +14,7 @@ SYSTEMD = $(DESTDIR)$(PREFIX)/lib
 help:
 	@echo "make demo     a small organisation to try things on"
 	@echo "make test     every test; installs slapd, Postfix and Dovecot where they are missing (Debian, root)"
-	@echo "make check    format, lints, documents and licences"
+	@echo "make check    format, lints, documents, licences, and instruction counts of the hot functions"
 	@echo "make bench    the measurements"
 	@echo "make install  program, manual pages, completions, unit (PREFIX, DESTDIR)"
 
@@ -33,9 +33,13 @@ check:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --test documents --test manuals --test layers --test licences --test config_file --test config_broken \
 		--test config_command
+	tests/install-packages
+	$(CARGO) bench --locked --bench instructions
 
+# All of them, or `make bench PART=policy`; BENCH=quick takes less than two minutes once they are built.
 bench:
-	$(CARGO) bench --locked
+	tests/install-packages
+	$(CARGO) bench --locked $(if $(PART),--bench $(PART),--benches)
 
 install: build
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/mailquotad
