@@ -230,9 +230,12 @@ fn too_many_folders_are_one_walk() {
     let delays = Delays { delivery: Duration::from_secs(3600), change: Duration::ZERO };
     runtime.block_on(async {
         let following = tokio::spawn(house.measuring.clone().follow_hints(taken, delays, house.stop.clone()));
-        while house.cells().len() < MOST_FOLDERS + 2 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let measured = async {
+            while house.cells().len() < MOST_FOLDERS + 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), measured).await.expect("everything is measured");
         house.stop.cancel();
         following.await.unwrap();
     });

@@ -5,4 +5,6 @@ mod full;
 mod kill;
 mod load;
 mod power;
+#[path = "../support/wait.rs"]
+mod wait;
 mod writer;
