@@ -40,8 +40,8 @@ fn every_metric_is_documented_and_every_documented_one_exists() {
     metrics.queue("postfix", 1, None, std::time::Duration::ZERO);
     metrics.queue_read("postfix", true);
     metrics.queue_quota("per-recipient", 1, 10);
-    metrics.queue_refused("per-recipient");
-    metrics.queue_faults("per-recipient");
+    metrics.queue_refused(&"per-recipient".into());
+    metrics.queue_faults(&"per-recipient".into());
     let rendered = metrics.render();
     let series = rendered.lines().filter(|line| !line.starts_with('#'));
     let known: BTreeSet<String> = series.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect();

@@ -19,7 +19,7 @@ use super::queue::Queues;
 use super::roots::Fillings;
 use super::settings::{OnFailure, Settings};
 use super::socket::Peer;
-use super::transactions::Transactions;
+use super::transactions::{Names, Transactions};
 use crate::account::{Status, Statuses};
 use crate::quota::verdict::{Filling, Recipient, Rule, Trace, Untold, decide, stricter};
 use crate::quota::{Action, Moment, Reason, Standing, Verdict};
@@ -117,7 +117,7 @@ impl Admission {
             None => smallvec![own],
         };
         let standing = seat.standing(0);
-        let mut all = SmallVec::<[Filling; 4]>::new();
+        let mut all = SmallVec::<[Filling; 8]>::new();
         let roots: &[Filling] = match seat.unix() {
             Some(unix) => {
                 all.extend(roots.iter().copied().chain(unix.fillings(settings.unix, own.reserved, now)));
@@ -293,7 +293,7 @@ impl Admission {
     fn end_of_message(&self, request: &Request<'_>, peer: &Peer, settings: &Settings, now: Moment) -> Judged {
         let key = self.transactions.key((host(peer), request.server_address), request.instance);
         let remembered = key.and_then(|key| self.transactions.take(key));
-        let mut recipients = Vec::new();
+        let mut recipients = Names::default();
         let (accounts, others, extended): (SmallVec<[Arc<Account>; 4]>, bool, bool) = if request.recipient.is_empty() {
             let transaction = remembered.unwrap_or_default();
             recipients = transaction.recipients;
@@ -303,15 +303,14 @@ impl Admission {
         } else {
             let found = self.expand(settings, request.recipient);
             if self.queues.are_limited() {
-                recipients.push(request.recipient.to_ascii_lowercase().into());
+                recipients.add(request.recipient);
             }
             (found.accounts, found.others, found.extended)
         };
         let until = now.after(settings.reservation);
         let exempt = self.is_stopped_by_nothing(request, &accounts, settings, now);
-        let known = recipients.iter().map(|recipient| &**recipient);
         // The queue first: what it counted is easily taken back.
-        let queue = self.queues.at_end(request, peer, known, &settings.policy, exempt);
+        let queue = self.queues.at_end(request, peer, recipients.iter(), &settings.policy, exempt);
         let hold = (queue.action == Action::Pass).then_some(until);
         let mailbox = self.judge_all(&Whom { accounts: &accounts, others, extended }, request, settings, now, hold);
         self.look_again(mailbox.verdict, &accounts, now);

@@ -1,6 +1,6 @@
 //! The one accept loop, for every socket of the daemon.
 //!
-//! [`run`] accepts from all sockets of a service under one cap and hands each connection to a [`Host`]:
+//! [`run`] accepts from all sockets of a service in one loop, under one cap, and hands each connection to a [`Host`]:
 //! [`Threads`] for line protocols, a thread a connection with blocking reads, which is the fastest there is
 //! for a few hundred connections that wait for each reply; [`Tasks`] for HTTP.
 //!
@@ -9,18 +9,18 @@
 //! queue may try another server; and a stop must let the requests in hand finish, but not wait for the idle.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::Shutdown;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
@@ -73,16 +73,11 @@ pub trait Host: Send + Sync + 'static {
 pub async fn run(sockets: Vec<Bound>, limits: Limits, host: impl Host, stop: CancellationToken) -> io::Result<Ended> {
     let host = Arc::new(host);
     let seats = Arc::new(Semaphore::new(limits.connections as usize));
-    let mut loops = JoinSet::new();
-    for socket in sockets {
-        let acceptor = Acceptor::new(socket)?;
-        let seats = Seats { free: Arc::clone(&seats), connections: limits.connections };
-        loops.spawn(accept(acceptor, seats, Arc::clone(&host), stop.clone()));
-    }
-    while let Some(ended) = loops.join_next().await {
-        if let Err(error) = ended {
-            events::accept_loop_died(host.service(), &error);
-        }
+    let acceptors = Acceptors::new(sockets)?;
+    let free = Seats { free: Arc::clone(&seats), connections: limits.connections };
+    // A task of its own, so that a panic in it is known.
+    if let Err(error) = tokio::spawn(accept(acceptors, free, Arc::clone(&host), stop.clone())).await {
+        events::accept_loop_died(host.service(), &error);
     }
     stop.cancelled().await;
     host.wake();
@@ -94,11 +89,13 @@ pub async fn run(sockets: Vec<Bound>, limits: Limits, host: impl Host, stop: Can
     Ok(Ended::Cut)
 }
 
-async fn accept(acceptor: Acceptor, seats: Seats, host: Arc<impl Host>, stop: CancellationToken) {
+/// Takes a seat and waits with it at all sockets at once. With a loop for each socket, one that nobody comes to would
+/// hold a seat that clients of another one need.
+async fn accept(mut acceptors: Acceptors, seats: Seats, host: Arc<impl Host>, stop: CancellationToken) {
     let accept = async {
         loop {
             let seat = seats.take(host.service()).await;
-            let begun = match acceptor.accept().await {
+            let begun = match acceptors.accept().await {
                 Ok((stream, peer)) => host.begin(stream, peer, seat),
                 Err(error) => Err(error),
             };
@@ -133,6 +130,34 @@ impl Seats {
     }
 }
 
+/// The sockets of a service.
+struct Acceptors {
+    all: Vec<Acceptor>,
+    /// Whose turn it is: a socket that is never without clients must not keep the others waiting.
+    turn: usize,
+}
+
+impl Acceptors {
+    fn new(sockets: Vec<Bound>) -> io::Result<Acceptors> {
+        let all = sockets.into_iter().map(Acceptor::new).collect::<io::Result<_>>()?;
+        Ok(Acceptors { all, turn: 0 })
+    }
+
+    /// The next client of any of them.
+    async fn accept(&mut self) -> io::Result<(Accepted, Peer)> {
+        poll_fn(|context| {
+            for _ in 0..self.all.len() {
+                self.turn = (self.turn + 1) % self.all.len();
+                if let Poll::Ready(accepted) = self.all[self.turn].poll_accept(context) {
+                    return Poll::Ready(accepted);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
 struct Acceptor {
     listener: Either<TcpListener, UnixListener>,
     _bound: Bound,
@@ -147,21 +172,19 @@ impl Acceptor {
         Ok(Acceptor { listener, _bound: bound })
     }
 
-    async fn accept(&self) -> io::Result<(Accepted, Peer)> {
-        match &self.listener {
-            Either::Left(listener) => {
-                let (stream, address) = listener.accept().await?;
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<(Accepted, Peer)>> {
+        Poll::Ready(match &self.listener {
+            Either::Left(listener) => ready!(listener.poll_accept(context)).and_then(|(stream, address)| {
                 // Replies are short and somebody waits for each.
                 stream.set_nodelay(true)?;
                 Ok((Either::Left(stream), Peer::Tcp(address)))
-            }
-            Either::Right(listener) => {
-                let (stream, _) = listener.accept().await?;
+            }),
+            Either::Right(listener) => ready!(listener.poll_accept(context)).map(|(stream, _)| {
                 let process = stream.peer_cred().ok();
                 let process = process.map(|cred| Process { pid: cred.pid().unwrap_or(0), uid: cred.uid() });
-                Ok((Either::Right(stream), Peer::Unix(process)))
-            }
-        }
+                (Either::Right(stream), Peer::Unix(process))
+            }),
+        })
     }
 }
 

@@ -7,8 +7,8 @@
 //! | `quota` | address or domain | `used=… limit=… messages=… message_limit=… standing=… status=…`, -1 without a limit |
 //!
 //! An address is looked up as the policy server does: any case, with an extension, an alias, a group. Nobody says
-//! here who sends, so no exemption of `[exempt]` applies; and nobody says whether the message was taken in the
-//! end, so no room is held. Whoever asks `status` is about to deliver: the mailbox is measured soon after.
+//! here who sends, so no exemption of `[exempt]` applies and no queue quota is asked; and nobody says whether the
+//! message was taken in the end, so no room is held. Whoever asks `status` is about to deliver: the mailbox is measured soon after.
 
 use std::fmt::Write;
 use std::sync::Arc;

@@ -41,6 +41,11 @@ impl Access {
     }
 }
 
+/// Connections that may wait to be accepted; the system has a limit of its own (`net.core.somaxconn`). The 128 of
+/// the standard library are too few: after a restart every smtpd of a busy host connects at once, and one that
+/// finds no place here tries again a second later, while its client waits.
+const BACKLOG: i32 = 4096;
+
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error("cannot listen at {at}: {why}")]
@@ -80,6 +85,7 @@ impl Bound {
                 let failed = |why| BindError::Io { at: at.clone(), why };
                 let listener = TcpListener::bind((&**host, *port)).map_err(failed)?;
                 listener.set_nonblocking(true).map_err(failed)?;
+                rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
                 let chosen = listener.local_addr().map_err(failed)?.port();
                 let at = Endpoint::Tcp { host: host.clone(), port: chosen };
                 Ok(Bound { listener: Listener::Tcp(listener), at, _file: None })

@@ -30,8 +30,31 @@ pub struct Transaction {
     pub addresses: u64,
     /// Some of them lead elsewhere: the message may not be refused for the sake of those here.
     pub others: bool,
-    /// The addresses themselves in lower case, where queue quotas want them.
-    pub recipients: Vec<Box<str>>,
+    /// The addresses themselves, where queue quotas want them.
+    pub recipients: Names,
+}
+
+/// Addresses in lower case, one behind the other. A first one of ordinary length needs no memory of its own.
+#[derive(Default)]
+pub struct Names {
+    text: SmallVec<[u8; 64]>,
+    count: usize,
+}
+
+/// Behind every address, in which it has no business.
+const END: u8 = 0;
+
+impl Names {
+    pub fn add(&mut self, address: &str) {
+        self.text.extend(address.bytes().filter(|byte| *byte != END).map(|byte| byte.to_ascii_lowercase()));
+        self.text.push(END);
+        self.count += 1;
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
+        // What was a text is one still: only ASCII letters have changed.
+        std::str::from_utf8(&self.text).unwrap_or_default().split_terminator(char::from(END))
+    }
 }
 
 /// Two generations: when the younger is full it becomes the older and what was older is dropped,
@@ -80,8 +103,8 @@ impl Transactions {
         let transaction = shard.younger.entry(key).or_default();
         transaction.addresses += 1;
         transaction.others |= others;
-        if let Some(recipient) = recipient.filter(|_| transaction.recipients.len() < MOST) {
-            transaction.recipients.push(recipient.to_ascii_lowercase().into());
+        if let Some(recipient) = recipient.filter(|_| transaction.recipients.count < MOST) {
+            transaction.recipients.add(recipient);
         }
         for account in accounts {
             if transaction.accounts.len() >= MOST {
@@ -99,5 +122,21 @@ impl Transactions {
         let mut shard = self.shard(key).lock();
         let found = shard.younger.remove(&key);
         found.or_else(|| shard.older.remove(&key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_come_back_in_lower_case_and_in_order() {
+        let mut names = Names::default();
+        assert_eq!(names.iter().count(), 0);
+        for address in ["Anna@Example.ORG", "", "j\u{f6}rg@example.org", "evil\0x@example.org", &"x".repeat(300)] {
+            names.add(address);
+        }
+        let expected = ["anna@example.org", "", "j\u{f6}rg@example.org", "evilx@example.org", &"x".repeat(300)];
+        assert_eq!(names.iter().collect::<Vec<_>>(), expected);
     }
 }

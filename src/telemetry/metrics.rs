@@ -2,7 +2,7 @@
 //!
 //! There is no global: who counts is handed a [`Metrics`]. Labels have few values, and never an account.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -20,6 +20,8 @@ type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
 /// By a name that the configuration gives.
 type Named<M> = Family<[(&'static str, String); 1], M>;
+/// Counted while somebody waits for an answer: the name is shared, not copied.
+type OfQuota = Family<[(&'static str, Arc<str>); 1], Counter>;
 
 /// Everything that is counted.
 pub struct Metrics {
@@ -70,8 +72,8 @@ pub struct Metrics {
     queue_reads: Family<[(&'static str, String); 2], Counter>,
     queue_groups: Named<Gauge>,
     queue_fullest: Named<Gauge>,
-    queue_refused: Named<Counter>,
-    queue_faults: Named<Counter>,
+    queue_refused: OfQuota,
+    queue_faults: OfQuota,
 }
 
 /// How a measurement of a mailbox ended.
@@ -341,12 +343,12 @@ impl Metrics {
         self.queue_fullest.get_or_create(&labels).set(i64::try_from(fullest).unwrap_or(i64::MAX));
     }
 
-    pub fn queue_refused(&self, quota: &str) {
-        self.queue_refused.get_or_create(&[("quota", quota.to_owned())]).inc();
+    pub fn queue_refused(&self, quota: &Arc<str>) {
+        self.queue_refused.get_or_create(&[("quota", quota.clone())]).inc();
     }
 
-    pub fn queue_faults(&self, quota: &str) {
-        self.queue_faults.get_or_create(&[("quota", quota.to_owned())]).inc();
+    pub fn queue_faults(&self, quota: &Arc<str>) {
+        self.queue_faults.get_or_create(&[("quota", quota.clone())]).inc();
     }
 
     pub fn job(&self, job: &'static str) {

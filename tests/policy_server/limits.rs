@@ -8,7 +8,7 @@ use std::time::Duration;
 use mailquotad::service::listener::{Ended, Limits};
 use mailquotad::service::paced::Pace;
 use mailquotad::service::policy::Answer;
-use mailquotad::service::socket::Peer;
+use mailquotad::service::socket::{Access, Bound, Peer, Stream};
 use mailquotad::wire::policy::{LINE_LIMIT, Reply, Request};
 
 use super::log;
@@ -138,6 +138,25 @@ fn a_client_over_the_cap_waits_until_another_goes() {
     assert_eq!(*asked.lock().unwrap(), ["first", "second", "first again", "second again", "third"]);
     ask(&second, "second");
     drop((second, third));
+    assert_eq!(server.stop(), Ended::Drained);
+}
+
+/// A loop that waits at another socket must not keep a seat there.
+#[test]
+fn clients_of_one_socket_may_have_all_the_seats_of_several() {
+    let bind = |at: &str| Bound::bind(&at.parse().unwrap(), Access::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let unix = format!("unix:{}", folder.path().join("policy.sock").display());
+    let sockets = vec![bind("127.0.0.1:0"), bind(&unix), bind("127.0.0.1:0")];
+    let server = Server::on(sockets, Accounts, UNHURRIED, Limits { connections: 2, drain: NEVER });
+    let (first, second) = (server.connect(), server.connect());
+    assert_eq!(ask(&first, "room@example.org"), "action=DUNNO");
+    assert_eq!(ask(&second, "room@example.org"), "action=DUNNO");
+    // And none is lost: whoever comes to another socket gets the one that becomes free.
+    drop(first);
+    let other = Stream::connect(&unix.parse().unwrap()).unwrap();
+    assert_eq!(ask(&other, "full@example.org"), "action=452 4.2.2 Mailbox full");
+    drop((second, other));
     assert_eq!(server.stop(), Ended::Drained);
 }
 

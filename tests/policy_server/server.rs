@@ -73,15 +73,19 @@ impl Server {
     }
 
     pub fn at(at: &Endpoint, answer: impl Answer, pace: Pace, limits: Limits) -> Server {
+        Server::on(vec![Bound::bind(at, Access::default()).unwrap()], answer, pace, limits)
+    }
+
+    /// On several sockets; [`Server::connect`] takes the first.
+    pub fn on(bound: Vec<Bound>, answer: impl Answer, pace: Pace, limits: Limits) -> Server {
         super::log::start();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let bound = Bound::bind(at, Access::default()).unwrap();
-        let at = bound.endpoint().clone();
+        let at = bound[0].endpoint().clone();
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::default());
         let session = PolicySession { answer, pace, metrics: Arc::clone(&metrics) };
         let host = Threads::new("policy", session);
-        let running = runtime.spawn(listener::run(vec![bound], limits, host, stop.clone()));
+        let running = runtime.spawn(listener::run(bound, limits, host, stop.clone()));
         Server { at, stop, running, runtime, metrics }
     }
 

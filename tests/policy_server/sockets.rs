@@ -1,11 +1,13 @@
 //! Unix sockets: their files, their rights, and what is left of them after a crash.
 
+use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mailquotad::service::listener::Ended;
-use mailquotad::service::socket::{Access, BindError, Bound};
+use mailquotad::service::socket::{Access, BindError, Bound, Stream};
 use mailquotad::wire::endpoint::Endpoint;
 
 use super::server::*;
@@ -91,4 +93,29 @@ fn groups_have_names_and_numbers() {
     assert_eq!(Access::group("117").unwrap(), Some(117));
     assert_eq!(Access::group("").unwrap(), None);
     assert_eq!(Access::group("no-such-group").unwrap(), None);
+}
+
+/// After a restart every smtpd process connects anew, all in the same moment.
+#[test]
+fn a_thousand_clients_find_a_place_before_the_first_is_accepted() {
+    let (_folder, _, unix) = socket();
+    for at in ["127.0.0.1:0".parse().unwrap(), unix] {
+        // Nobody accepts: whoever is not in the system's queue would have to try again.
+        let bound = Bound::bind(&at, Access::default()).unwrap();
+        let connect = |_| match bound.endpoint() {
+            Endpoint::Tcp { port, .. } => {
+                let address = std::net::SocketAddr::from(([127, 0, 0, 1], *port));
+                TcpStream::connect_timeout(&address, Duration::from_secs(10)).map(Stream::Tcp)
+            }
+            Endpoint::Unix(path) => {
+                let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+                // A full queue is an error then, and no reason to wait for ever.
+                socket.set_nonblocking(true)?;
+                socket.connect(&socket2::SockAddr::unix(path)?)?;
+                Ok(Stream::Unix(socket.into()))
+            }
+        };
+        let clients: Vec<_> = (0..1000).map(connect).collect::<std::io::Result<_>>().unwrap();
+        assert_eq!(clients.len(), 1000);
+    }
 }

@@ -3,6 +3,7 @@
 mod crashes;
 mod mx;
 mod recipients;
+mod senders;
 mod stalwart;
 
 #[path = "../support"]

@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::mx::{By, Mx};
 use crate::support::daemon::PROGRAM;
 use crate::support::smtp::Smtp;
+use crate::support::wait::until;
 
 /// A message of `size` bytes whose size is announced; the answer that decided.
 fn announce(smtp: &mut Smtp, from: &str, to: &[&str], size: usize) -> Vec<String> {
@@ -86,4 +87,58 @@ fn nine_hundred_messages_or_seven_megabytes_by_recipient_for_one_senders_domain(
     let reply = send(&mut smtp, "s@example.org", "ben@a.example", 1_060_000);
     assert!(reply.starts_with("452 4.3.1"), "{reply}");
     assert!(send(&mut smtp, "s@example.org", "ben@a.example", 100_000).starts_with("250"));
+}
+
+const IN_ALL: &str = r#"{"key": [], "match": {"else": "true"}, "messages": 100000, "size": 10737418240}"#;
+
+#[test]
+fn a_hundred_thousand_messages_in_all() {
+    let quotas = format!("[queue]\ninterval = \"1s\"\n{}", imported(IN_ALL));
+    let mx = Mx::start(&quotas, By::Socket, "");
+    let mut smtp = Smtp::connect(mx.postfix.port);
+    assert!(announce(&mut smtp, "s@x.example", &["anna@a.example"], 950)[1].starts_with("250"));
+    mx.hold_copies(99_998, None);
+    let counted = |messages| mx.report().iter().any(|line| line["used"]["messages"] == messages);
+    until("all of them are known", || counted(99_999));
+    assert_eq!(mx.postqueue().len(), 99_999);
+    // While so long a queue is read, answers do not wait for it.
+    let before = mx.readings();
+    let mut answers = 0;
+    until("it has been read twice", || {
+        answers += 1;
+        smtp.say("MAIL FROM:<s@x.example>", "250");
+        smtp.say("RCPT TO:<anna@a.example>", "250");
+        smtp.say("RSET", "250");
+        mx.readings() >= before + 2
+    });
+    println!("{answers} answers while the queue was read twice");
+    assert!(announce(&mut smtp, "s@x.example", &["anna@a.example"], 950)[1].starts_with("250"), "the last one");
+    let to = ["ben@a.example", "carla@b.example"];
+    let answers = announce(&mut smtp, "t@y.example", &to, 950);
+    assert!(answers.iter().all(|answer| answer.starts_with("452 4.3.1 ")) && answers.len() == 2, "{answers:?}");
+    mx.delete("0000000007");
+    until("there is room for one", || announce(&mut smtp, "t@y.example", &to, 950)[0].starts_with("250"));
+    assert!(announce(&mut smtp, "t@y.example", &to, 950)[0].starts_with("452 4.3.1 "));
+}
+
+#[test]
+fn ten_gigabytes_in_all() {
+    const GIGABYTE: u64 = 1 << 30;
+    let quotas = format!("[queue]\ninterval = \"1s\"\n{}", imported(IN_ALL));
+    let mx = Mx::start(&quotas, By::Socket, "");
+    let mut smtp = Smtp::connect(mx.postfix.port);
+    assert!(announce(&mut smtp, "s@x.example", &["anna@a.example"], 950)[1].starts_with("250"));
+    // What is left is for the first message, and one of 40,000 bytes and no more.
+    mx.hold_copies(10, Some(GIGABYTE - 5_000));
+    let total = 10 * (GIGABYTE - 5_000)
+        + mx.postqueue().iter().map(|message| message["message_size"].as_u64().unwrap()).min().unwrap();
+    until("their sizes are known", || mx.report().iter().any(|line| line["used"]["bytes"] == total));
+    assert!(
+        announce(&mut smtp, "t@y.example", &["ben@a.example"], 60_000)[0].starts_with("452 4.3.1 <ben@a.example>: ")
+    );
+    let reply = smtp.send(&["ben@a.example"], 60_000);
+    assert!(reply.starts_with("452 4.3.1 <END-OF-MESSAGE>: "), "{reply}");
+    smtp.say("RSET", "250");
+    assert!(announce(&mut smtp, "t@y.example", &["ben@a.example"], 40_000)[1].starts_with("250"));
+    assert!(announce(&mut smtp, "t@y.example", &["ben@a.example"], 20_000)[0].starts_with("452 4.3.1 "));
 }

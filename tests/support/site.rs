@@ -14,6 +14,7 @@ use mailquotad::service::accounting::Accounting;
 use mailquotad::service::admission::Admission;
 use mailquotad::service::clock::SetClock;
 use mailquotad::service::hints::{Hints, HintsTaken, hints};
+use mailquotad::service::queue::Queues;
 use mailquotad::service::status::DirectoryStatus;
 use mailquotad::service::sync::Sync;
 use mailquotad::telemetry::metrics::Metrics;
@@ -49,6 +50,15 @@ impl Site {
 
     pub fn admission(&self) -> Arc<Admission> {
         Arc::new(Admission::new(self.accounting.clone(), self.hints.clone(), self.metrics.clone()))
+    }
+
+    /// Asked by a policy server that has the queue quotas of the settings as well. Nobody reads a queue: what is let pass
+    /// counts until it is over.
+    pub fn admission_with_queues(&self) -> Arc<Admission> {
+        let queues = Queues::new(Vec::new(), self.metrics.clone());
+        queues.install(self.accounting.settings.load().queue.quotas.clone());
+        let admission = Admission::new(self.accounting.clone(), self.hints.clone(), self.metrics.clone());
+        Arc::new(admission.with_queues(Arc::new(queues)))
     }
 
     /// Loads exactly these entries, as one complete load of the directory.

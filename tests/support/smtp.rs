@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 pub struct Smtp {
     stream: BufReader<TcpStream>,
@@ -10,7 +11,10 @@ pub struct Smtp {
 
 impl Smtp {
     pub fn connect(port: u16) -> Smtp {
-        let mut smtp = Smtp { stream: BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap()) };
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // A server that says nothing for so long has forgotten us.
+        stream.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
+        let mut smtp = Smtp { stream: BufReader::new(stream) };
         smtp.expect_reply("220");
         smtp.say("EHLO client.example", "250");
         smtp

@@ -14,6 +14,7 @@ pub mod set;
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -64,8 +65,9 @@ impl Key {
     }
 }
 
-/// The values of a key's parts for one group, with a byte between that no address holds.
-pub type GroupKey = SmallVec<[u8; 64]>;
+/// The values of a key's parts for one group, with a byte between that no address holds. On the heap only where
+/// addresses are unusually long.
+pub type GroupKey = SmallVec<[u8; 128]>;
 
 const BETWEEN: u8 = b'\n';
 
@@ -73,7 +75,7 @@ const BETWEEN: u8 = b'\n';
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueQuota {
     /// Its own among all queue quotas.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     pub key: Key,
     /// Which messages count. `None`: all do.
     pub condition: Option<Expression>,

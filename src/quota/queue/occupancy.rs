@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use super::QueueQuota;
 use super::message::Session;
-use super::set::{Charge, Charges, Filling, Set, SlotId};
+use super::set::{Charge, Charges, Filling, Fillings, Set, SlotId};
 use crate::quota::Usage;
 
 /// An MTA whose queue is looked at, by its place among all of them.
@@ -168,7 +168,7 @@ impl Occupancy {
     }
 
     /// The groups as they are without the message `except`, which may have been counted already.
-    pub fn fillings(&self, charges: &[Charge], except: Option<(Host, &str)>) -> SmallVec<[Filling; 4]> {
+    pub fn fillings(&self, charges: &[Charge], except: Option<(Host, &str)>) -> Fillings {
         let counted = except.and_then(|(host, id)| self.entry(host, id));
         let filling = |charge: &Charge| {
             let limit = self.set.quota(charge.slot)?.limit;

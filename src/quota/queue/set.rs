@@ -36,7 +36,11 @@ pub struct Charge {
     pub group: GroupKey,
 }
 
-pub type Charges = SmallVec<[Charge; 2]>;
+/// Enough for one recipient and as many quotas as a site is likely to have, so that RCPT allocates nothing.
+pub type Charges = SmallVec<[Charge; 8]>;
+
+/// One for each of [`Charges`].
+pub type Fillings = SmallVec<[Filling; 8]>;
 
 /// A group that a message would go into, as it is without that message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

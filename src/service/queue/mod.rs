@@ -220,10 +220,12 @@ impl Queues {
     ) -> Verdict {
         // Both are in the order of their slots and groups, but a slot that has just gone has no filling.
         let mut left = fillings.iter().copied().peekable();
-        let mut waiting: SmallVec<[Waiting<'_>; 4]> = SmallVec::new();
+        let mut waiting: SmallVec<[Waiting<'_>; 8]> = SmallVec::new();
+        let mut quotas: SmallVec<[&QueueQuota; 8]> = SmallVec::new();
         for charge in charges {
             let Some(filling) = left.next_if(|filling| filling.slot == charge.slot) else { continue };
             let Some(quota) = set.quota(charge.slot) else { continue };
+            quotas.push(quota);
             waiting.push(Waiting {
                 quota: &quota.name,
                 group: GroupName { key: quota.key, group: &charge.group },
@@ -233,8 +235,8 @@ impl Queues {
             });
         }
         let (verdict, by) = decide_queue(size, &waiting, policy, trace);
-        if let Some(by) = by.and_then(|by| waiting.get(by)) {
-            self.metrics.queue_refused(by.quota);
+        if let Some(by) = by.and_then(|by| quotas.get(by)) {
+            self.metrics.queue_refused(&by.name);
         }
         verdict
     }

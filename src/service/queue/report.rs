@@ -2,6 +2,7 @@
 //! are a contract; fields may be added.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +49,7 @@ pub enum Line {
 
 /// How one quota is, for metrics.
 pub struct Summary {
-    pub quota: Box<str>,
+    pub quota: Arc<str>,
     pub groups: usize,
     /// Percent of its fullest group.
     pub fullest: u64,
