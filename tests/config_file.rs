@@ -9,7 +9,8 @@ use mailquotad::config::{Config, ConfigError, Variables};
 const FILE: &str = "config/mailquotad.toml";
 
 /// Keys that go only without another one, or only with another value than the file has.
-const ALTERNATIVES: [&str; 5] = ["#file = ", "#bind_password = ", "#password = ", "#journald = ", "#doveadm_"];
+const ALTERNATIVES: [&str; 6] =
+    ["#file = ", "#bind_password = ", "#password = ", "#journald = ", "#doveadm_", "#imap_"];
 
 fn file() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE)).unwrap()

@@ -1,5 +1,5 @@
-//! docs/dovecot.md shows the files that we ship, and Dovecot itself reads each of them. (That they do what the page
-//! says: `e2e_dovecot*.rs`.)
+//! docs/dovecot.md and docs/imap.md show the files that we ship, and Dovecot itself reads each of them. (That they do what the page
+//! says: `e2e_dovecot*.rs`, `stores/`.)
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,8 +18,8 @@ fn shipped(version: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_block_of_the_page_is_a_file_and_every_file_is_on_the_page() {
-    let page = text("docs/dovecot.md");
+fn every_block_of_the_pages_is_a_file_and_every_file_is_on_a_page() {
+    let page = text("docs/dovecot.md") + &text("docs/imap.md");
     let blocks: BTreeSet<String> =
         page.split("```conf\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
     let files: BTreeSet<String> = ["2.3", "2.4"].into_iter().flat_map(shipped).map(|path| text(&path)).collect();

@@ -159,5 +159,5 @@ fn an_account_that_the_template_does_not_fit_has_no_mailbox() {
     }
     let store = MaildirStore::new(MaildirOptions::new("%{mailMessageStore}".parse().unwrap()));
     let error = store.measure(&ann(), &[]).unwrap_err();
-    assert_eq!(error.to_string(), "ann@example.org has no mailMessageStore, which the path %{mailMessageStore} needs");
+    assert_eq!(error.to_string(), "ann@example.org has no mailMessageStore, which %{mailMessageStore} needs");
 }

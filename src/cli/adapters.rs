@@ -15,6 +15,7 @@ use crate::ledger::{SledLedger, SledOptions};
 use crate::mailer::{LmtpMailer, LmtpOptions, Login, Mailer, SmtpMailer, SmtpOptions};
 use crate::mailqueue::{Command, CommandOptions, Either, MailQueue, Showq, ShowqOptions, Watch, WatchOptions};
 use crate::mailstore::doveadm::{DoveadmLogin, DoveadmOptions, DoveadmStore};
+use crate::mailstore::imap::{self, ImapOptions, ImapStore};
 use crate::mailstore::maildir::{self, MaildirOptions, MaildirStore};
 use crate::mailstore::remote::{FolderNames, Secret, Server};
 use crate::mailstore::{MailStore, Paths, ReportedStore, WatchError};
@@ -142,15 +143,44 @@ pub fn mailstore(config: &Config) -> Arc<dyn MailStore> {
             // The configuration refuses that.
             None => Arc::new(ReportedStore),
         },
+        StoreKind::Imap => match self::imap(config) {
+            Some(store) => Arc::new(store),
+            None => Arc::new(ReportedStore),
+        },
         StoreKind::Reported => Arc::new(ReportedStore),
     }
 }
 
-fn doveadm(config: &Config, options: &config::Doveadm) -> DoveadmOptions {
-    let secret = |password: &config::Password| match password {
+/// `None` where another store is configured.
+pub fn imap(config: &Config) -> Option<ImapStore> {
+    let options = config.mailstore.imap.as_ref()?;
+    let config::Imap { host, port, tls, ca_file, timeout, .. } = options.clone();
+    let from_the_start = tls == imap::Tls::FromTheStart;
+    Some(ImapStore::new(ImapOptions {
+        server: Server { host, port, tls: from_the_start, ca_file, timeout },
+        tls,
+        user: options.user.clone(),
+        master: options.master.as_str().into(),
+        password: secret(&options.password),
+        login: options.login,
+        login_name: options.login_name.as_str().into(),
+        names: folder_names(config),
+        types: config.quota.types.clone(),
+    }))
+}
+
+fn secret(password: &config::Password) -> Secret {
+    match password {
         config::Password::Text(text) => Secret::Text(text.clone()),
         config::Password::File(path) => Secret::File(path.clone()),
-    };
+    }
+}
+
+fn folder_names(config: &Config) -> FolderNames {
+    FolderNames { separator: config.dovecot.separator, prefix: config.dovecot.prefix.as_str().into() }
+}
+
+fn doveadm(config: &Config, options: &config::Doveadm) -> DoveadmOptions {
     let config::Url { tls, host, port, path } = options.url.clone();
     DoveadmOptions {
         server: Server { host, port, tls, ca_file: options.ca_file.clone(), timeout: options.timeout },
@@ -159,7 +189,7 @@ fn doveadm(config: &Config, options: &config::Doveadm) -> DoveadmOptions {
             config::DoveadmKey::Key(key) => DoveadmLogin::Key(secret(key)),
             config::DoveadmKey::Password(password) => DoveadmLogin::Password(secret(password)),
         },
-        names: FolderNames { separator: config.dovecot.separator, prefix: config.dovecot.prefix.as_str().into() },
+        names: folder_names(config),
     }
 }
 

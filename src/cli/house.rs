@@ -164,7 +164,7 @@ impl House {
         let Api { accounting, directory, metrics, .. } = self.api.clone();
         let (doubts, runtime) = (Arc::new(Doubts::default()), tokio::runtime::Handle::current());
         let totals = match config.mailstore.kind {
-            StoreKind::Maildir | StoreKind::Doveadm => Totals::Checked,
+            StoreKind::Maildir | StoreKind::Doveadm | StoreKind::Imap => Totals::Checked,
             StoreKind::Reported => Totals::Believed,
         };
         let mut separators = vec![options.separator];

@@ -7,6 +7,7 @@ use crate::mailstore::maildir::{Layout, Means, SizeKind};
 use crate::wire::template::Template;
 
 use super::directory::Password;
+use super::imap::{self, Imap};
 use super::reader::Section;
 use super::words;
 
@@ -33,6 +34,8 @@ pub enum StoreKind {
     Maildir,
     /// Dovecot is asked by the HTTP API of doveadm.
     Doveadm,
+    /// Any server is asked by IMAP.
+    Imap,
     /// Others tell; nothing is measured from here.
     Reported,
 }
@@ -52,6 +55,8 @@ pub struct MailStore {
     pub measure_after_change: Duration,
     /// How doveadm is reached and what it is shown; only with [`StoreKind::Doveadm`].
     pub doveadm: Option<Doveadm>,
+    /// The same of an IMAP server; only with [`StoreKind::Imap`].
+    pub imap: Option<Imap>,
     /// `None`: not watched.
     pub watch: Option<Means>,
     /// The directories that all mailboxes lie below.
@@ -82,18 +87,26 @@ pub enum DoveadmKey {
 }
 
 impl MailStore {
-    /// The directory attributes that the path names.
+    /// The directory attributes that it takes to find a mailbox.
     pub fn attributes(&self) -> Vec<Box<str>> {
-        self.path.attributes().map(Into::into).collect()
+        let users = self.imap.iter().flat_map(|imap| imap.user.attributes());
+        self.path.attributes().chain(users).map(Into::into).collect()
     }
 }
 
 pub(super) fn read_mailstore(section: Section) -> MailStore {
-    let kinds = [("maildir", StoreKind::Maildir), ("doveadm", StoreKind::Doveadm), ("reported", StoreKind::Reported)];
+    let kinds = [
+        ("maildir", StoreKind::Maildir),
+        ("doveadm", StoreKind::Doveadm),
+        ("imap", StoreKind::Imap),
+        ("reported", StoreKind::Reported),
+    ];
     let kind = section.text("kind", "maildir", words::one_of(&kinds));
     section.only(kind == StoreKind::Doveadm, "kind = \"doveadm\"");
     let doveadm = read_doveadm(&section, kind == StoreKind::Doveadm);
-    section.only(kind != StoreKind::Reported, "kind = \"maildir\" or \"doveadm\"");
+    section.only(kind == StoreKind::Imap, "kind = \"imap\"");
+    let imap = imap::read(&section, kind == StoreKind::Imap);
+    section.only(kind != StoreKind::Reported, "kind = \"maildir\", \"doveadm\" or \"imap\"");
     let threads = section.number("threads", 0, 0..=256);
     let measure_after_delivery = section.text("measure_after_delivery", "2s", words::duration);
     let measure_after_change = section.text("measure_after_change", "10ms", words::duration);
@@ -119,6 +132,7 @@ pub(super) fn read_mailstore(section: Section) -> MailStore {
         measure_after_delivery,
         measure_after_change,
         doveadm,
+        imap,
         watch: section.text("watch", "auto", words::one_of(&means)),
         watch_paths: section.list("watch_paths", &[], words::absolute),
     };

@@ -1,6 +1,7 @@
 //! The mail store port: measuring what a mailbox holds, and hearing of changes.
 
 pub mod doveadm;
+pub mod imap;
 pub mod maildir;
 pub mod remote;
 mod reported;

@@ -74,18 +74,20 @@ impl Dialer {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             match TcpStream::connect_timeout(&address, left) {
-                Ok(stream) => return self.greet(Timed { stream, deadline }),
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    let plain = Connection::Plain(Timed { stream, deadline });
+                    return if self.server.tls { self.encrypt(plain) } else { Ok(plain) };
+                }
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    fn greet(&self, stream: Timed) -> io::Result<Connection> {
-        stream.stream.set_nodelay(true)?;
-        if !self.server.tls {
-            return Ok(Connection::Plain(stream));
-        }
+    /// TLS from here on; one that has it already is left as it is.
+    pub fn encrypt(&self, connection: Connection) -> io::Result<Connection> {
+        let Connection::Plain(stream) = connection else { return Ok(connection) };
         let config = match self.tls.get() {
             Some(config) => config.clone(),
             None => {

@@ -6,6 +6,7 @@ pub mod dict;
 pub mod dn;
 pub mod endpoint;
 pub mod filter;
+pub mod imap;
 pub mod ldif;
 pub mod listed;
 pub mod mountinfo;

@@ -23,7 +23,25 @@ enum Part {
     Attribute(String),
 }
 
-/// Never empty; begins with a literal that begins with `/`, or with an attribute.
+impl Part {
+    /// What it is called, and what it is for an account.
+    fn value<'p, 'a: 'p>(
+        &'p self,
+        address: &'a str,
+        attribute: &impl Fn(&str) -> Option<&'a str>,
+    ) -> (&'p str, Option<&'p str>) {
+        let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+        match self {
+            Part::Literal(literal) => ("text", Some(literal)),
+            Part::Address => ("address", Some(address)),
+            Part::Local => ("local part", Some(local)),
+            Part::Domain => ("domain", Some(domain)),
+            Part::Attribute(name) => (name, attribute(name)),
+        }
+    }
+}
+
+/// Never empty. That of a path begins with a literal that begins with `/`, or with an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
@@ -46,6 +64,8 @@ impl TemplateError {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateFault {
+    #[error("is empty; a name such as %u is expected")]
+    NoName,
     #[error("is empty; a path such as /var/mail/%d/%n/Maildir is expected")]
     Empty,
     #[error("is not absolute; it must begin with / or with an attribute such as %{{homeDirectory}}")]
@@ -67,9 +87,9 @@ pub enum TemplateFault {
 /// Why a template yields no path for an account.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
-    #[error("{account} has no {what}, which the path {template} needs")]
+    #[error("{account} has no {what}, which {template} needs")]
     Missing { account: String, what: String, template: String },
-    #[error("{account}: the {what} \"{}\" cannot be part of the path {template}: {fault}", .value.escape_debug())]
+    #[error("{account}: the {what} \"{}\" cannot be part of {template}: {fault}", .value.escape_debug())]
     Refused { account: String, what: String, value: String, template: String, fault: ValueFault },
 }
 
@@ -90,33 +110,7 @@ impl FromStr for Template {
 
     fn from_str(text: &str) -> Result<Template, TemplateError> {
         let fail = |at, fault| TemplateError { text: text.into(), at, fault };
-        let mut parts = Vec::new();
-        let mut literal = String::new();
-        let mut at = 0;
-        while let Some(c) = text[at..].chars().next() {
-            if c.is_control() {
-                return Err(fail(at, TemplateFault::Control));
-            }
-            if c != '%' {
-                literal.push(c);
-                at += c.len_utf8();
-                continue;
-            }
-            let (part, length) = variable(&text[at..]).map_err(|fault| fail(at, fault))?;
-            match part {
-                None => literal.push('%'),
-                Some(part) => {
-                    if !literal.is_empty() {
-                        parts.push(Part::Literal(std::mem::take(&mut literal)));
-                    }
-                    parts.push(part);
-                }
-            }
-            at += length;
-        }
-        if !literal.is_empty() {
-            parts.push(Part::Literal(literal));
-        }
+        let parts = parts(text)?;
         if let Some(at) = parent_component(text) {
             return Err(fail(at, TemplateFault::Parent));
         }
@@ -132,6 +126,39 @@ impl FromStr for Template {
             Some(_) => Err(fail(0, TemplateFault::Relative)),
         }
     }
+}
+
+/// Literals and variables, whatever they are to make.
+fn parts(text: &str) -> Result<Vec<Part>, TemplateError> {
+    let fail = |at, fault| TemplateError { text: text.into(), at, fault };
+    let mut parts = Vec::new();
+    let mut literal = String::new();
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        if c.is_control() {
+            return Err(fail(at, TemplateFault::Control));
+        }
+        if c != '%' {
+            literal.push(c);
+            at += c.len_utf8();
+            continue;
+        }
+        let (part, length) = variable(&text[at..]).map_err(|fault| fail(at, fault))?;
+        match part {
+            None => literal.push('%'),
+            Some(part) => {
+                if !literal.is_empty() {
+                    parts.push(Part::Literal(std::mem::take(&mut literal)));
+                }
+                parts.push(part);
+            }
+        }
+        at += length;
+    }
+    if !literal.is_empty() {
+        parts.push(Part::Literal(literal));
+    }
+    Ok(parts)
 }
 
 /// The variable that `text` begins with and its length; no part for `%%`.
@@ -169,6 +196,46 @@ fn parent_component(path: &str) -> Option<usize> {
 }
 
 impl Template {
+    /// A template of a name instead of a path, such as a login at another server: `%u`, `%n`, `%{uid}`.
+    pub fn name(text: &str) -> Result<Template, TemplateError> {
+        let parts = parts(text)?;
+        let empty = TemplateError { text: text.into(), at: 0, fault: TemplateFault::NoName };
+        if parts.is_empty() { Err(empty) } else { Ok(Template(parts)) }
+    }
+
+    /// The name of one account, of a template that [`name`](Template::name) has read. Only control characters
+    /// are refused.
+    pub fn fill<'a>(
+        &self,
+        address: &'a str,
+        attribute: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<String, ExpandError> {
+        let mut name = String::new();
+        for part in &self.0 {
+            let (what, value) = part.value(address, &attribute);
+            let value = value.filter(|value| !value.is_empty()).ok_or_else(|| self.missing(address, what))?;
+            if value.chars().any(char::is_control) {
+                return Err(self.refused(address, what, value, ValueFault::Control));
+            }
+            name.push_str(value);
+        }
+        Ok(name)
+    }
+
+    fn missing(&self, account: &str, what: &str) -> ExpandError {
+        ExpandError::Missing { account: account.into(), what: what.into(), template: self.to_string() }
+    }
+
+    fn refused(&self, account: &str, what: &str, value: &str, fault: ValueFault) -> ExpandError {
+        ExpandError::Refused {
+            account: account.into(),
+            what: what.into(),
+            value: value.into(),
+            template: self.to_string(),
+            fault,
+        }
+    }
+
     /// The directory attributes that the template asks for.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
@@ -205,24 +272,14 @@ impl Template {
         address: &'a str,
         attribute: impl Fn(&str) -> Option<&'a str>,
     ) -> Result<String, ExpandError> {
-        let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
         let mut path = String::new();
         for (at, part) in self.0.iter().enumerate() {
-            let (what, value) = match part {
-                Part::Literal(literal) => {
-                    path.push_str(literal);
-                    continue;
-                }
-                Part::Address => ("address", Some(address)),
-                Part::Local => ("local part", Some(local)),
-                Part::Domain => ("domain", Some(domain)),
-                Part::Attribute(name) => (name.as_str(), attribute(name)),
-            };
-            let value = value.filter(|value| !value.is_empty()).ok_or_else(|| ExpandError::Missing {
-                account: address.into(),
-                what: what.into(),
-                template: self.to_string(),
-            })?;
+            if let Part::Literal(literal) = part {
+                path.push_str(literal);
+                continue;
+            }
+            let (what, value) = part.value(address, &attribute);
+            let value = value.filter(|value| !value.is_empty()).ok_or_else(|| self.missing(address, what))?;
             let start = path.rfind('/').map_or(0, |slash| slash + 1);
             path.push_str(value);
             let fault = match at {
@@ -230,13 +287,7 @@ impl Template {
                 _ => value_fault(value).or_else(|| self.makes_dots(at, &path[start..])),
             };
             if let Some(fault) = fault {
-                return Err(ExpandError::Refused {
-                    account: address.into(),
-                    what: what.into(),
-                    value: value.into(),
-                    template: self.to_string(),
-                    fault,
-                });
+                return Err(self.refused(address, what, value, fault));
             }
         }
         Ok(path)

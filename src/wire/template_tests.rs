@@ -68,7 +68,7 @@ fn values_that_would_leave_the_tree_are_refused() {
 #[test]
 fn what_is_missing_is_named() {
     let error = template("%{home}/Maildir").expand("ann@x", |_| None).unwrap_err();
-    assert_eq!(error.to_string(), "ann@x has no home, which the path %{home}/Maildir needs");
+    assert_eq!(error.to_string(), "ann@x has no home, which %{home}/Maildir needs");
     assert!(matches!(template("/m/%d").expand("ann", |_| None), Err(ExpandError::Missing { .. })));
     assert!(matches!(expand("/m/%{home}", "ann@x", ""), Err(ExpandError::Missing { .. })));
 }
@@ -101,4 +101,19 @@ proptest! {
             prop_assert!(path.split('/').all(|component| component != ".."), "{}", path);
         }
     }
+}
+
+#[test]
+fn names_are_freer_than_paths() {
+    let filled = |template: &str| {
+        let attributes = [("uid", "anna/.."), ("odd", "a\nb")];
+        let attribute = |name: &str| attributes.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        Template::name(template).unwrap().fill("anna@x.org", attribute).map_err(|error| error.to_string())
+    };
+    assert_eq!(filled("%u"), Ok("anna@x.org".into()));
+    assert_eq!(filled("%n%%%d"), Ok("anna%x.org".into()));
+    assert_eq!(filled("user.%{uid}"), Ok("user.anna/..".into()));
+    assert_eq!(filled("%{none}"), Err("anna@x.org has no none, which %{none} needs".into()));
+    assert!(filled("%{odd}").unwrap_err().ends_with("it has a control character in it"));
+    assert!(Template::name("").is_err() && Template::name("%L").is_err() && Template::name("a\tb").is_err());
 }

@@ -95,6 +95,23 @@ pub fn mailstore(config: &Config, example: Option<&AccountEntry>, findings: &mut
     }
     let Some(example) = example else { return };
     let mailbox = MailboxRef { address: example.address.clone(), attributes: example.attributes.clone() };
+    if let Some(imap) = adapters::imap(config) {
+        match imap.look(&mailbox) {
+            Ok(found) => {
+                let login = format!("{} logs in for {} by {}", imap.master(), example.address, found.login);
+                findings.fine(AREA, format!("IMAP: {login}; sizes come by {}", found.sizes));
+                if !found.namespaces {
+                    let advice = "shared folders cannot be told from the user's own: keep them out of sight by an ACL";
+                    findings.wrong(AREA, "IMAP: the server does not tell its namespaces", advice);
+                }
+            }
+            Err(error) => {
+                let advice = "check mailstore.imap_server, imap_tls, imap_master and its password; docs/imap.md";
+                findings.wrong(AREA, format!("IMAP: {error}"), advice);
+                return;
+            }
+        }
+    }
     match adapters::mailstore(config).measure(&mailbox, &[]) {
         Ok(found) if found.problems.is_empty() => {
             let total = found.cells.total();
@@ -107,7 +124,7 @@ pub fn mailstore(config: &Config, example: Option<&AccountEntry>, findings: &mut
             "let the daemon's user read the mailboxes",
         ),
         Err(error) => {
-            let advice = "check mailstore.path, or mailstore.doveadm_url and its key";
+            let advice = "check mailstore.path, mailstore.doveadm_url and its key, or what the IMAP server said";
             findings.wrong(AREA, format!("the mailbox of {}: {error}", example.address), advice);
         }
     }
