@@ -1,22 +1,26 @@
 //! Programs, Dovecot's scripts and webhooks.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-use super::{Alarm, AlarmError, Alarms, program, webhook};
+use super::webhook::Webhooks;
+use super::{Alarm, AlarmError, Alarms, program};
 use crate::wire::script;
 
 pub struct Outside {
     /// For one alarm.
     timeout: Duration,
+    webhooks: Webhooks,
 }
 
 impl Outside {
-    pub fn new(timeout: Duration) -> Outside {
-        Outside { timeout }
+    /// `ca_file` vouches for the servers of webhooks; `None`: the system's certificates.
+    pub fn new(timeout: Duration, ca_file: Option<PathBuf>) -> Outside {
+        Outside { timeout, webhooks: Webhooks::new(ca_file) }
     }
 }
 
@@ -33,7 +37,7 @@ impl Alarms for Outside {
                     stream.write_all(call.as_bytes()).await.map_err(failed)?;
                     stream.shutdown().await.map_err(failed)
                 }
-                Alarm::Webhook { url, body } => webhook::post(url, body).await,
+                Alarm::Webhook { url, body } => self.webhooks.post(url, body).await,
             }
         };
         let late = |_| Err(AlarmError(format!("was not done within {:?}", self.timeout)));

@@ -107,7 +107,7 @@ pub fn mailer(config: &Config) -> Result<Arc<dyn Mailer>> {
 }
 
 pub fn alarms(config: &Config) -> Arc<dyn Alarms> {
-    Arc::new(Outside::new(config.warnings.timeout))
+    Arc::new(Outside::new(config.warnings.timeout, config.warnings.ca_file.clone()))
 }
 
 /// Where file systems are asked; `None` where no account is a Unix user.

@@ -20,6 +20,8 @@ pub struct Warnings {
     pub at_once: usize,
     /// For each of them.
     pub timeout: Duration,
+    /// Who vouches for the servers of webhooks; `None`: the system's certificates.
+    pub ca_file: Option<PathBuf>,
     /// Where Dovecot's own warnings come in.
     pub listen: Vec<Endpoint>,
     pub access: SocketAccess,
@@ -40,6 +42,7 @@ pub(super) fn read(section: Section, from: bool) -> Warnings {
         rules: warnings::Warnings { rules, which },
         at_once: section.number("at_once", 4, 1..=1000) as usize,
         timeout: section.text("timeout", "30s", words::delay),
+        ca_file: section.optional("ca_file", words::absolute),
         listen: section.list("listen", &[], words::parsed),
         access: SocketAccess::read(&section),
     };
@@ -85,7 +88,9 @@ fn when(text: &str) -> Result<(Box<str>, Warning), String> {
 }
 
 fn url(text: &str) -> Result<String, String> {
-    let good = text.parse::<hyper::Uri>().is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());
-    good.then(|| text.to_owned())
-        .ok_or_else(|| format!("`{text}` is no address to post to; accepted: as in http://127.0.0.1:8080/quota"))
+    let scheme = |uri: &hyper::Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+    let good = text.parse::<hyper::Uri>().is_ok_and(|uri| scheme(&uri) && uri.host().is_some());
+    good.then(|| text.to_owned()).ok_or_else(|| {
+        format!("`{text}` is no address to post to; accepted: as in http://127.0.0.1:8080/quota, or https://")
+    })
 }

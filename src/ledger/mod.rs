@@ -78,7 +78,7 @@ pub enum Shelf {
     Jobs,
     /// What the types of messages were found to be, by account.
     Types,
-    /// Notices to send and those sent.
+    /// Notices to send and those sent; warnings to carry out, and who has reached which.
     Notices,
 }
 

@@ -58,15 +58,26 @@ impl Warning {
 
     pub fn goes_off(&self, before: Measured, after: Measured) -> bool {
         let (low, high) = if self.falling { (after, before) } else { (before, after) };
-        let crossed = |threshold: Option<Change>, used: fn(Usage) -> u64, of: fn(Limit) -> Option<u64>| {
-            let reached = |level: Measured| {
-                let at = threshold.map_or(0, |threshold| threshold.of(of(level.limit).unwrap_or(0)));
-                at > 0 && i128::from(used(level.used)) >= at
-            };
-            !reached(low) && reached(high)
+        let (low, high) = (self.thresholds_reached(low), self.thresholds_reached(high));
+        low.into_iter().zip(high).any(|(low, high)| !low && high)
+    }
+
+    /// Whether usage is at a threshold or above.
+    pub fn reached(&self, level: Measured) -> bool {
+        self.thresholds_reached(level).contains(&true)
+    }
+
+    /// By size, and by messages.
+    fn thresholds_reached(&self, level: Measured) -> [bool; 2] {
+        let reached = |threshold: Option<Change>, used: u64, limit: Option<u64>| {
+            let at = threshold.map_or(0, |threshold| threshold.of(limit.unwrap_or(0)));
+            at > 0 && i128::from(used) >= at
         };
-        crossed(self.threshold.bytes, |usage| usage.bytes, |limit| limit.bytes)
-            || crossed(self.threshold.messages, |usage| usage.messages, |limit| limit.messages)
+        let Measured { used, limit } = level;
+        [
+            reached(self.threshold.bytes, used.bytes, limit.bytes),
+            reached(self.threshold.messages, used.messages, limit.messages),
+        ]
     }
 }
 

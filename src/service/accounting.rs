@@ -80,7 +80,10 @@ impl Accounting {
                 events::ledger_failed(&error);
                 Notices::default()
             }),
-            raised: Raised::default(),
+            raised: Raised::load(&*ledger).unwrap_or_else(|error| {
+                events::ledger_failed(&error);
+                Raised::default()
+            }),
             ledger,
             wishes: tokio::sync::Notify::new(),
             accounts_at: Tally::default(),
@@ -105,6 +108,7 @@ impl Accounting {
         if !self.loaded.swap(true, Ordering::AcqRel) {
             self.settle_accounts();
             self.settle_domains();
+            warnings::catch_up(self);
             self.completed.notify_waiters();
         }
     }
@@ -331,14 +335,15 @@ impl Accounting {
         self.submit(batch)
     }
 
-    fn submit(&self, batch: Batch) -> Receipt {
+    pub(super) fn submit(&self, batch: Batch) -> Receipt {
         if batch.is_empty() {
             return Receipt::ready(Outcome::Applied);
         }
         let wishes = batch.iter().any(|op| matches!(op, Op::Put { shelf: Shelf::Outbox, .. }));
-        let notices = notify::queue::in_batch(&batch);
+        let (notices, due) = (notify::queue::in_batch(&batch), warnings::in_batch(&batch));
         let receipt = self.ledger.submit(batch);
         self.notices.stored(notices);
+        self.raised.stored(due);
         if wishes {
             self.wishes.notify_one();
         }

@@ -121,14 +121,10 @@ pub(super) fn push(notice: &mut Notice, notify: &Notify, batch: &mut Batch) {
     batch.push(Op::Put { shelf: Shelf::Notices, key: key.into(), value: stored::write(notice) });
 }
 
-/// Tells notices of one millisecond apart: FNV-1a over what they are about.
+/// Tells notices of one millisecond apart.
 fn fingerprint(notice: &Notice) -> u128 {
     let event = format!("{:?} {}", notice.event, notice.about_domain);
-    let parts = [&*notice.to, &*notice.about, &*notice.bucket, event.as_str()];
-    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
-    bytes.fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash: u128, byte| {
-        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
-    })
+    stored::fingerprint([&*notice.to, &*notice.about, &*notice.bucket, event.as_str()])
 }
 
 /// The notices that a batch stores. To be handed to [`Notices::stored`] once it has been submitted.

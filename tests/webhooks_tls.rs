@@ -1,0 +1,117 @@
+//! Webhooks over https, to a server on loopback whose certificate is by an authority of our own.
+
+#![allow(dead_code, reason = "the support modules serve several tests")]
+
+mod support {
+    pub mod certificates;
+    pub mod daemon;
+    pub mod wait;
+}
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use mailquotad::alarm::{Alarm, Alarms, Outside};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use support::certificates::certify;
+use support::daemon::{Daemon, put_message};
+
+/// Answers everybody with `status`; the requests of those who came through TLS. It ends with the test.
+fn server(folder: &Path, status: &'static str) -> (u16, Receiver<String>) {
+    let certificate = CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream.unwrap());
+            let mut request = Vec::new();
+            let mut bytes = [0; 4096];
+            while !request.ends_with(b"}") {
+                match stream.read(&mut bytes) {
+                    Ok(count) if count > 0 => request.extend_from_slice(&bytes[..count]),
+                    // Whoever does not believe us goes away.
+                    _ => break,
+                }
+            }
+            if request.ends_with(b"}") {
+                let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+                let _ = stream.flush();
+                let _ = tell.send(String::from_utf8(request).unwrap());
+            }
+        }
+    });
+    (port, told)
+}
+
+#[tokio::test]
+async fn a_server_is_believed_that_a_known_authority_vouches_for() {
+    let folder = tempfile::tempdir().unwrap();
+    certify(folder.path());
+    let (well, heard) = server(folder.path(), "200 OK");
+    let (ill, _) = server(folder.path(), "503 Busy");
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ours = Some(folder.path().join("ca.pem"));
+    let table = [
+        ("https", "127.0.0.1", well, ours.clone(), None),
+        ("https", "127.0.0.1", ill, ours.clone(), Some("503 Service Unavailable")),
+        // Its certificate is for another name, or by somebody whom the system does not know.
+        ("https", "localhost", well, ours.clone(), Some("certificate")),
+        ("https", "127.0.0.1", well, None, Some("certificate")),
+        ("https", "127.0.0.1", well, Some("/nowhere/ca.pem".into()), Some("warnings.ca_file /nowhere/ca.pem")),
+        ("https", "127.0.0.1", plain, ours.clone(), Some("refused")),
+        // In the clear, to a server that wants TLS.
+        ("http", "127.0.0.1", well, ours.clone(), Some("127.0.0.1")),
+    ];
+    for (scheme, host, port, ca_file, expected) in table {
+        let outside = Outside::new(Duration::from_secs(30), ca_file);
+        let url = format!("{scheme}://{host}:{port}/a?b=c");
+        let raised = outside.raise(&Alarm::Webhook { url: url.clone(), body: "{\"x\":1}".into() }).await;
+        match (raised, expected) {
+            (Ok(()), None) => {
+                let request = heard.recv().unwrap();
+                assert!(request.starts_with("POST /a?b=c HTTP/1.1\r\n") && request.ends_with("{\"x\":1}"), "{request}");
+            }
+            (Err(error), Some(expected)) => {
+                let error = error.to_string();
+                assert!(error.contains(expected) && error.starts_with(&url), "{url}: {error}");
+            }
+            (raised, _) => panic!("{url}: {raised:?}"),
+        }
+    }
+    assert!(heard.try_recv().is_err(), "nobody else got anything across");
+}
+
+#[test]
+fn the_daemon_posts_over_tls() {
+    let ldif = "version: 1\n\ndn: uid=anna,dc=example.org\nobjectClass: inetMailUser\nmail: anna@example.org\n\
+                mailUserStatus: active\nmailQuota: 100K\n";
+    let mut daemon = Daemon::prepare(ldif, "");
+    let root = daemon.folder.path().to_owned();
+    certify(&root);
+    let (port, heard) = server(&root, "204 No Content");
+    let warnings = format!(
+        "[warnings]\nca_file = \"{}/ca.pem\"\n[[warnings.rule]]\nwhen = \"storage=80%\"\n\
+         webhook = \"https://127.0.0.1:{port}/quota\"\n[http]",
+        root.display()
+    );
+    daemon.configure("[http]", &warnings);
+    daemon.maildir("example.org", "anna");
+    daemon.run();
+    daemon.ok(&["resync", "--all"]);
+    put_message(&daemon.maildir("example.org", "anna"), "1", 90_000, "Subject: x");
+    daemon.ok(&["resync", "--all"]);
+    let request = heard.recv().unwrap();
+    let body: serde_json::Value = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!((&body["account"], &body["used"]["bytes"]), (&"anna@example.org".into(), &90_000.into()));
+}
