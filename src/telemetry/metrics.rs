@@ -56,6 +56,7 @@ pub struct Metrics {
     jobs: Counters<1>,
     sent: Counters<1>,
     pub notices: Gauge,
+    pub warnings_waiting: Gauge,
     pub dict_connections: Gauge,
     pub dict_garbage: Counter,
     pub dict_lookups: Counter,
@@ -217,6 +218,11 @@ impl Default for Metrics {
             jobs: declare(r, "jobs", "Runs of scheduled jobs, by job"),
             sent: declare(r, "notices_sent", "Notices handed to the mail server, by result"),
             notices: declare(r, "notices_waiting", "Notices that are waiting to be sent"),
+            warnings_waiting: declare(
+                r,
+                "warnings_waiting",
+                "Programs, scripts and webhooks that are still to be done",
+            ),
             dict_connections: declare(r, "dict_connections", "Connections of Dovecot's dict protocol that are open"),
             dict_garbage: declare(
                 r,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Kind;
-use super::due::Due;
+use super::due::{Due, off};
 use crate::alarm::Alarms;
 use crate::ledger::Batch;
 use crate::service::accounting::Accounting;
@@ -46,8 +46,16 @@ pub async fn run(accounting: Arc<Accounting>, alarms: Arc<dyn Alarms>, at_once: 
             && let Some((key, due)) = waiting.next()
         {
             let (accounting, alarms) = (accounting.clone(), alarms.clone());
-            running.spawn(async move { (carry_out(&accounting, &*alarms, &due).await, key) });
+            running.spawn(async move {
+                let done = carry_out(&accounting, &*alarms, &due).await;
+                if done {
+                    // If it is not stored that it is done, it is done once more at the next start.
+                    drop(accounting.ledger.submit(Batch::from([off(&key)])).durable().await);
+                }
+                (done, key)
+            });
         }
+        accounting.metrics.warnings_waiting.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
         let next = later.next();
         tokio::select! {
             () = stop.cancelled() => return,
@@ -57,9 +65,7 @@ pub async fn run(accounting: Arc<Accounting>, alarms: Arc<dyn Alarms>, at_once: 
                 let Ok((done, key)) = ended else { continue };
                 let pause = pauses.remove(&key).unwrap_or(FIRST_PAUSE);
                 if done {
-                    let off = waiting.done(key);
-                    // If it is not stored that it is done, it is done once more at the next start.
-                    drop(accounting.ledger.submit(Batch::from([off])));
+                    waiting.done(&key);
                 } else {
                     later.at.insert((Instant::now() + pause, key), (pause * 2).min(LONGEST_PAUSE));
                 }

@@ -147,6 +147,11 @@ impl Due {
     }
 }
 
+/// Takes one off.
+pub fn off(key: &[u8]) -> Op {
+    Op::Remove { shelf: Shelf::Notices, key: key.into() }
+}
+
 /// What a batch stores of these.
 pub fn in_batch(batch: &Batch) -> Vec<(Box<[u8]>, Due)> {
     let due = |op: &Op| match op {
@@ -171,7 +176,7 @@ impl Waiting {
     }
 
     pub fn is_full(&self) -> bool {
-        self.lists.lock().all.len() >= MOST
+        self.len() >= MOST
     }
 
     pub fn add(&self, due: Vec<(Box<[u8]>, Due)>) {
@@ -204,10 +209,14 @@ impl Waiting {
         self.lists.lock().ready.push_back(key);
     }
 
-    /// It has been carried out; what takes it off the ledger.
-    pub fn done(&self, key: Box<[u8]>) -> Op {
-        self.lists.lock().all.remove(&key);
-        Op::Remove { shelf: Shelf::Notices, key }
+    /// It has been carried out, and is off the ledger.
+    pub fn done(&self, key: &[u8]) {
+        self.lists.lock().all.remove(key);
+    }
+
+    /// How many there are, those in hand included.
+    pub fn len(&self) -> usize {
+        self.lists.lock().all.len()
     }
 }
 
@@ -264,9 +273,11 @@ mod tests {
         assert!(waiting.next().is_none(), "one piece of news is one");
         waiting.again(key.clone());
         assert_eq!(waiting.next().unwrap().0, key);
-        assert_eq!(waiting.done(key.clone()), Op::Remove { shelf: Shelf::Notices, key: key.clone() });
+        waiting.done(&key);
         waiting.again(key);
         assert!(waiting.next().is_none());
-        waiting.done(other);
+        assert_eq!(waiting.len(), 1, "the other one is in hand");
+        waiting.done(&other);
+        assert_eq!(waiting.len(), 0);
     }
 }
