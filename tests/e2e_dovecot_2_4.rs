@@ -19,6 +19,7 @@ use support::spool::cells_on_disk;
 use support::wait::until;
 
 const USAGE: &str = include_str!("../packaging/dovecot/2.4/usage.conf");
+const WARNINGS: &str = include_str!("../packaging/dovecot/2.4/warnings.conf");
 
 const ANNA: &str = "anna@example.org";
 
@@ -83,5 +84,29 @@ fn every_way_of_changing_a_mailbox_shows_in_the_right_cell() {
         String::from_utf8(output.stdout).unwrap().contains(name)
     };
     until("a total agrees", || metrics("mailquotad_dict_totals_total{result=\"agreed\"}"));
+    assert!(!dovecot.log().contains("Error"), "Dovecot had trouble:\n{}", dovecot.log());
+}
+
+#[test]
+fn its_own_warnings_are_heard() {
+    let mut dovecot = Dovecot24::prepare();
+    let ldif = format!(
+        "dn: uid=anna,dc=example.org\nobjectClass: inetMailUser\nmail: {ANNA}\nmailUserStatus: active\nmailQuota: 1G\n"
+    );
+    let mut daemon = Daemon::prepare(&ldif, "");
+    let mail = format!("path = \"{}/mail/%d/%n\"", daemon.folder.path().display());
+    daemon.configure(&mail, &format!("path = \"{}/%d/%n\"\nsizes = \"virtual\"", dovecot.path("mail").display()));
+    let socket = dovecot.path("quota-warning");
+    let listen = format!("[warnings]\nlisten = \"unix:{}\"\nmode = \"0666\"\n[http]", socket.display());
+    daemon.configure("[http]", &listen);
+    daemon.run();
+    // Nothing but the warning tells of mail here.
+    let quota = "mail_plugins {\n  quota = yes\n}\nquota \"User quota\" {\n  storage_size = 100K\n}\n";
+    dovecot.start(&[quota, WARNINGS]);
+    deliver(dovecot.lmtp, ANNA, &message(50_000)).unwrap();
+    deliver(dovecot.lmtp, ANNA, &message(48_000)).unwrap();
+    until("Dovecot's warning is heard", || daemon.log().contains("arguments=\"95 anna@example.org\" known=true"));
+    let mut api = Api::connect(&daemon.path("api.sock"));
+    until("the mailbox is measured", || api.cell(ANNA, "INBOX").1 == 2);
     assert!(!dovecot.log().contains("Error"), "Dovecot had trouble:\n{}", dovecot.log());
 }

@@ -247,8 +247,8 @@ mod tests {
             let acts = vec![Act::Webhook("http://x/".into()), Act::Program(vec![program.into()])];
             Arc::new(Rule { when: when.into(), warning, notice: false, acts })
         };
-        let mut warnings = Warnings::default();
-        warnings.rules = vec![rule("messages=1", "/a"), rule("messages=2", "/b"), rule("messages=1", "/c")];
+        let rules = vec![rule("messages=1", "/a"), rule("messages=2", "/b"), rule("messages=1", "/c")];
+        let warnings = Warnings { rules, ..Warnings::default() };
         let due = |when: &str, alike| Due::new("a@b", when, alike, Kind::Program, Measured::default(), Moment(1));
         let program = |due: Due| match due.alarm(&warnings) {
             Some(Alarm::Program(words)) => words[0].clone(),
