@@ -57,8 +57,12 @@ fn main() -> anyhow::Result<()> {
     for _ in 0..ROUNDS {
         let peer = ldapsearch(&slapd, entries);
         report("ldapsearch -E pr=1000/noprompt", peer, entries, None);
+        let mut at = Cpu::of(&slapd);
         let mut beside = |what: String, took: Duration| {
             report(&what, took, entries, Some(peer));
+            let now = Cpu::of(&slapd);
+            println!("    CPU: ours {:.2} s, slapd {:.2} s", now.ours - at.ours, now.slapd - at.slapd);
+            at = now;
             ratios.entry(what).or_default().push(peer.as_secs_f64() / took.as_secs_f64());
         };
         for follow in [Follow::Syncrepl, Follow::Poll] {
@@ -168,6 +172,26 @@ async fn changes(slapd: &Slapd) -> [f64; 2] {
     );
     followed.stop().await;
     [at(0.5), at(0.99)]
+}
+
+/// Seconds of CPU so far: what shares the cores with the load.
+struct Cpu {
+    ours: f64,
+    slapd: f64,
+}
+
+impl Cpu {
+    fn of(slapd: &Slapd) -> Cpu {
+        Cpu { ours: cpu_seconds(std::process::id()), slapd: cpu_seconds(slapd.pid()) }
+    }
+}
+
+/// User and system time of a process, from proc(5), in the kernel's hundredths.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    let ticks = |at: usize| fields[at].parse::<f64>().unwrap();
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 fn peak_kilobytes() -> u64 {

@@ -67,10 +67,19 @@ impl EntryReader {
 
     /// The attributes to ask a server for: no more than is needed to read and tell apart.
     pub fn requested(&self) -> Vec<Box<str>> {
+        self.wanted(self.map.all())
+    }
+
+    /// The same where the protocol itself tells the id of every entry.
+    pub fn requested_beside_ids(&self) -> Vec<Box<str>> {
+        self.wanted(self.map.all_but(Meaning::Id))
+    }
+
+    fn wanted<'s>(&'s self, mapped: impl Iterator<Item = &'s str>) -> Vec<Box<str>> {
         let filters = [&self.user_filter, &self.domain_filter, &self.group_filter];
         let filtered = filters.into_iter().flat_map(|filter| filter.attributes());
         let mut wanted: Vec<Box<str>> = Vec::new();
-        for name in self.map.all().chain(filtered).chain(self.template.iter().map(|name| &**name)) {
+        for name in mapped.chain(filtered).chain(self.template.iter().map(|name| &**name)) {
             if !wanted.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 wanted.push(name.into());
             }

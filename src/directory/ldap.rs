@@ -3,14 +3,16 @@
 //!
 //! One task talks to one server at a time; when that server is lost, the next one in the list is asked, with
 //! pauses that grow and are never quite the same. `ldap3` neither notices a server that hangs nor bounds what
-//! it reads ahead, and panics on BER that makes no sense: [`connection`] mends the first two, and the third
+//! it reads ahead, and panics on BER that makes no sense: [`connection`] and [`gate`] mend the first two, and the third
 //! is contained by giving every session a task of its own, whose death is a lost connection.
 
 mod backoff;
 mod connection;
 mod decode;
+mod gate;
 mod poll;
 pub mod probe;
+mod results;
 mod server;
 mod session;
 mod syncrepl;
@@ -76,12 +78,11 @@ impl LdapOptions {
             reader,
         }
     }
+}
 
-    /// The attributes to ask for, with `more` behind them.
-    fn requested(&self, more: &str) -> Vec<String> {
-        let names = self.reader.requested();
-        names.iter().map(|name| name.to_string()).chain([more.to_owned()]).collect()
-    }
+/// The attributes to ask for, with `more` behind them.
+fn requested(names: Vec<Box<str>>, more: &str) -> Vec<String> {
+    names.into_iter().map(String::from).chain([more.to_owned()]).collect()
 }
 
 pub struct LdapDirectory {

@@ -107,11 +107,19 @@ impl Kind {
     fn matches(&self, value: &[u8]) -> bool {
         match self {
             Kind::Present => true,
-            Kind::Equal(wanted) | Kind::Approximately(wanted) => fold(value) == fold(wanted),
+            Kind::Equal(wanted) | Kind::Approximately(wanted) => is_same(value, wanted),
             Kind::AtLeast(least) => compare(value, least).is_ge(),
             Kind::AtMost(most) => compare(value, most).is_le(),
             Kind::Like(parts) => is_like(&fold(value), parts),
         }
+    }
+}
+
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let (a, b) = (a.trim_ascii(), b.trim_ascii());
+    match a.is_ascii() && b.is_ascii() {
+        true => a.eq_ignore_ascii_case(b),
+        false => lower(a) == lower(b),
     }
 }
 

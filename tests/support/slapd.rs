@@ -126,9 +126,14 @@ impl Slapd {
         self.port = free_port();
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub fn signal(&self, signal: &str) {
-        let pid = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill").args([&format!("-{signal}"), &self.pid().to_string()]).status().unwrap().success()
+        );
     }
 
     /// Ends it with `signal` and waits.

@@ -166,6 +166,11 @@ impl AttributeMap {
         self.names.iter().flat_map(|(_, names)| names).map(|name| &**name)
     }
 
+    pub fn all_but(&self, meaning: Meaning) -> impl Iterator<Item = &str> {
+        let others = self.names.iter().filter(move |(known, _)| *known != meaning);
+        others.flat_map(|(_, names)| names).map(|name| &**name)
+    }
+
     fn put(&mut self, meaning: Meaning, names: Vec<Box<str>>) {
         self.names.retain(|(known, _)| *known != meaning);
         self.names.push((meaning, names));

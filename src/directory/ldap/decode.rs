@@ -4,36 +4,38 @@
 use ldap3::ResultEntry;
 use ldap3::asn1::{PL, StructureTag};
 use ldap3::controls::{Control, ControlType, SyncState};
+use smallvec::SmallVec;
 
 use crate::account::EntryId;
 use crate::directory::Change;
 use crate::directory::entry::EntryReader;
 
-/// An entry as a server sends it.
+/// An entry as a server sends it: the library's tree of it, which is read where it stands.
 #[derive(Debug, Default)]
 pub struct Raw {
     pub dn: String,
-    attributes: Vec<(String, Vec<Vec<u8>>)>,
+    attributes: Vec<StructureTag>,
 }
 
 impl Raw {
     /// `None` for what is no entry.
     pub fn decode(result: ResultEntry) -> Option<Raw> {
-        let mut parts = constructed(result.0)?.into_iter();
-        let dn = String::from_utf8_lossy(&primitive(parts.next()?)?).into_owned();
-        let mut attributes = Vec::new();
-        for attribute in constructed(parts.next()?)? {
-            let mut parts = constructed(attribute)?.into_iter();
-            let name = String::from_utf8(primitive(parts.next()?)?).ok()?;
-            let values = constructed(parts.next()?)?.into_iter().map(primitive).collect::<Option<Vec<_>>>()?;
-            attributes.push((name, values));
-        }
-        Some(Raw { dn, attributes })
+        let PL::C(parts) = result.0.payload else { return None };
+        let [dn, attributes]: [StructureTag; 2] = parts.try_into().ok()?;
+        let (PL::P(dn), PL::C(attributes)) = (dn.payload, attributes.payload) else { return None };
+        let dn = String::from_utf8(dn).unwrap_or_else(|dn| String::from_utf8_lossy(dn.as_bytes()).into_owned());
+        let is_whole = |tag| attribute(tag).is_some_and(|(_, values)| values.iter().all(|tag| bytes(tag).is_some()));
+        attributes.iter().all(is_whole).then_some(Raw { dn, attributes })
+    }
+
+    /// Every value, with the name of its attribute.
+    fn pairs(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let attributes = self.attributes.iter().filter_map(attribute);
+        attributes.flat_map(|(name, values)| values.iter().filter_map(move |value| Some((name, bytes(value)?))))
     }
 
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let named = self.attributes.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
-        named.flat_map(|(_, values)| values).map(Vec::as_slice)
+        self.pairs().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The first value, as text.
@@ -43,11 +45,7 @@ impl Raw {
 
     /// What the service is told. `id` is the one that the protocol gave, if it did.
     pub fn change(&self, reader: &EntryReader, id: Option<EntryId>) -> Change {
-        let pairs: Vec<(&str, &[u8])> = self
-            .attributes
-            .iter()
-            .flat_map(|(name, values)| values.iter().map(|value| (name.as_str(), value.as_slice())))
-            .collect();
+        let pairs: SmallVec<[(&str, &[u8]); 32]> = self.pairs().collect();
         let id = id.unwrap_or_else(|| reader.id(&self.dn, &pairs));
         match reader.read(&self.dn, Some(id), &pairs) {
             Ok(Some(entry)) => Change::Entry(entry),
@@ -58,15 +56,16 @@ impl Raw {
     }
 }
 
-fn constructed(tag: StructureTag) -> Option<Vec<StructureTag>> {
-    match tag.payload {
-        PL::C(parts) => Some(parts),
-        PL::P(_) => None,
-    }
+/// The name and the values of one attribute.
+fn attribute(tag: &StructureTag) -> Option<(&str, &[StructureTag])> {
+    let PL::C(parts) = &tag.payload else { return None };
+    let [name, values] = parts.as_slice() else { return None };
+    let PL::C(values) = &values.payload else { return None };
+    Some((std::str::from_utf8(bytes(name)?).ok()?, values))
 }
 
-fn primitive(tag: StructureTag) -> Option<Vec<u8>> {
-    match tag.payload {
+fn bytes(tag: &StructureTag) -> Option<&[u8]> {
+    match &tag.payload {
         PL::P(bytes) => Some(bytes),
         PL::C(_) => None,
     }

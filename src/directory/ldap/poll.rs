@@ -58,7 +58,7 @@ async fn read(
     latest: &mut Option<String>,
 ) -> Result<(), Stop> {
     let options = &session.options;
-    let requested = options.requested(CHANGED);
+    let requested = super::requested(options.reader.requested(), CHANGED);
     for base in &options.bases {
         let mut pages = connection.pages(base, filter, &requested);
         while let Some(raw) = pages.next().await? {

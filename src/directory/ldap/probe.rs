@@ -161,7 +161,8 @@ async fn search(options: &LdapOptions, connection: &Connection, base: &str, seen
     let filter = options.reader.user_filter.to_string();
     let mut ldap = connection.operation();
     ldap.with_search_options(SearchOptions::new().sizelimit(1));
-    let found = ldap.search(base, Scope::Subtree, &filter, options.requested("entryUUID")).await?;
+    let found =
+        ldap.search(base, Scope::Subtree, &filter, super::requested(options.reader.requested(), "entryUUID")).await?;
     let (entries, result) = (found.0, found.1);
     if !matches!(result.rc, 0 | 4) {
         return Err(Fault::Told(result));

@@ -10,8 +10,9 @@ use futures_util::future::select_all;
 use ldap3::ResultEntry;
 use ldap3::controls::{EntryState, MakeCritical, RefreshMode, SyncInfo, SyncRequest, parse_syncinfo};
 
-use super::connection::{Connection, Fault, Results, nonsense};
+use super::connection::{Connection, Fault, nonsense};
 use super::decode::{Raw, id_of, sync_state};
+use super::results::Results;
 use super::server::connect;
 use super::session::{Session, Stop};
 use super::token::{Token, Witnesses};
@@ -115,7 +116,7 @@ impl Following<'_> {
         }
         let mode = RefreshMode::RefreshAndPersist;
         let control = SyncRequest { mode, cookie: cookie.clone(), reload_hint: false }.critical();
-        let requested = options.requested("entryCSN");
+        let requested = super::requested(options.reader.requested_beside_ids(), "entryCSN");
         let results = connection.search(&options.bases[at], &filter, requested, control).await?;
         self.contents.push(Content { connection, results, cookie });
         Ok(())
