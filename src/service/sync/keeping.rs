@@ -1,5 +1,7 @@
 //! What of the directory is kept in the ledger, and how it comes back.
 
+use std::sync::mpsc::sync_channel;
+
 use super::accounts::stored;
 use super::known::What;
 use super::{Account, Change, Entry, EntryId, Specs, Sync};
@@ -13,7 +15,7 @@ use crate::service::snapshot::{BATCH, Kept, Snapshot};
 /// The units of what is kept: those of the site may change from one start to the next.
 const UNITS: Measure = Measure::Bytes(Units::Binary);
 
-/// Batches that the reader may be ahead.
+/// Batches that may wait for the next thread.
 const BATCHES_AHEAD: usize = 16;
 
 /// An entry from the snapshot, and what the ledger has of it where it is an account's.
@@ -35,27 +37,34 @@ impl Sync {
     pub fn restore(&mut self) -> Result<Option<Vec<u8>>, LedgerError> {
         let Some(mut snapshot) = self.snapshot.take() else { return Ok(None) };
         let ledger = self.accounting.ledger.clone();
-        // One thread reads, this one puts what it has read in its place.
-        let (batches, read) = std::sync::mpsc::sync_channel::<Vec<Restored>>(BATCHES_AHEAD);
+        // One thread reads entries, one what the ledger has of each, and this one puts them in their place.
+        let (entries, entries_read) = sync_channel::<Vec<Restored>>(BATCHES_AHEAD);
+        let (records, records_read) = sync_channel::<Vec<Restored>>(BATCHES_AHEAD);
         let place = std::thread::scope(|scope| {
             let reading = scope.spawn(|| {
-                let mut batch = Vec::new();
+                let mut batch = Vec::with_capacity(BATCH);
                 let place = snapshot.restore(|id, kept| {
-                    let record = match &kept {
-                        Kept::Account { entry, .. } => Some(stored(&*ledger, &entry.address)),
-                        _ => None,
-                    };
-                    batch.push(Restored { id, kept, record });
+                    batch.push(Restored { id, kept, record: None });
                     if batch.len() == BATCH {
                         // The other end is there until this one is gone.
-                        let _ = batches.send(std::mem::take(&mut batch));
+                        let _ = entries.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
                     }
                 });
-                let _ = batches.send(batch);
-                drop(batches);
+                let _ = entries.send(batch);
+                drop(entries);
                 place
             });
-            read.into_iter().flatten().for_each(|restored| self.restore_one(restored));
+            scope.spawn(move || {
+                for mut batch in entries_read {
+                    for restored in &mut batch {
+                        if let Kept::Account { entry, .. } = &restored.kept {
+                            restored.record = Some(stored(&*ledger, &entry.address));
+                        }
+                    }
+                    let _ = records.send(batch);
+                }
+            });
+            records_read.into_iter().flatten().for_each(|restored| self.restore_one(restored));
             reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
         self.snapshot = Some(snapshot);
