@@ -15,10 +15,15 @@ use mailquotad::wire::endpoint::Endpoint;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+use super::ACCOUNTS;
+
+#[derive(Clone)]
 pub struct Contender {
     pub name: &'static str,
     pub tcp: Endpoint,
     pub unix: Endpoint,
+    /// How many it knows.
+    pub accounts: u32,
 }
 
 impl Contender {
@@ -40,7 +45,7 @@ impl Contender {
             }
         });
         let tcp = Endpoint::Tcp { host: "127.0.0.1".into(), port };
-        Ok(Contender { name: "echo", tcp, unix: Endpoint::Unix(path) })
+        Ok(Contender { name: "echo", tcp, unix: Endpoint::Unix(path), accounts: ACCOUNTS })
     }
 
     /// Our listener and session, with the verdict of `answer`, as `serve` runs them.
@@ -52,7 +57,8 @@ impl Contender {
     ) -> anyhow::Result<Contender> {
         let tcp = Bound::bind(&"127.0.0.1:0".parse()?, Access::default())?;
         let unix = Bound::bind(&Endpoint::Unix(folder.join(format!("{name}.sock"))), Access::default())?;
-        let contender = Contender { name, tcp: tcp.endpoint().clone(), unix: unix.endpoint().clone() };
+        let (tcp_at, unix_at) = (tcp.endpoint().clone(), unix.endpoint().clone());
+        let contender = Contender { name, tcp: tcp_at, unix: unix_at, accounts: ACCOUNTS };
         let pace = Pace { idle: Duration::from_secs(600), request: Duration::from_secs(30) };
         let host = Threads::new("policy", PolicySession { answer, pace, metrics: Arc::default() });
         let limits = Limits { connections: 500, drain: Duration::from_secs(5) };

@@ -4,14 +4,22 @@
 //! `cargo bench --bench policy`; `BENCH=quick` makes it short. The table goes to the standard output, the figures
 //! to `target/bench/policy.json`. `session` is our listener and session with a
 //! verdict that is always the same, `daemon` the whole: 1,000,000 accounts, a third of them over quota.
+//! `quota-status` is Dovecot's, with 10,000 users in a slapd, a third of whom have no room either.
 
 mod client;
 mod contender;
+#[path = "../support/dovecot.rs"]
+mod dovecot;
 #[path = "../support/figures.rs"]
 mod figures;
+mod quota_status;
 mod report;
 #[path = "../../tests/support/site.rs"]
 mod site;
+#[path = "../../tests/support/slapd.rs"]
+mod slapd;
+#[path = "../../tests/support/wait.rs"]
+mod wait;
 
 use std::time::Duration;
 
@@ -78,10 +86,12 @@ fn main() -> anyhow::Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let quota_status = quota_status::QuotaStatus::start(folder.path())?;
     let contenders = [
         Contender::echo(folder.path())?,
         Contender::session("session", Dunno, folder.path(), &runtime)?,
         Contender::session("daemon", everybody().admission(), folder.path(), &runtime)?,
+        quota_status.contender.clone(),
     ];
     // As the daemon logs: one line for every refusal.
     let target = Target::Files { directory: folder.path().into(), rotation: Rotation::Never, keep: 1 };
@@ -107,7 +117,8 @@ fn measure(contenders: &[Contender], plan: &Plan) -> anyhow::Result<Vec<Setting>
                 // Each round begins with another, so that none always comes after the same.
                 for turn in 0..contenders.len() {
                     let which = (turn + number) % contenders.len();
-                    let figures = client::run(at(&contenders[which]), connections, plan.length, ACCOUNTS)?;
+                    let figures =
+                        client::run(at(&contenders[which]), connections, plan.length, contenders[which].accounts)?;
                     round[which] = Some(figures);
                 }
                 rounds.push(round.into_iter().flatten().collect());

@@ -93,6 +93,15 @@ pub fn print(contenders: &[Contender], settings: &[Setting]) {
         );
     }
     println!("rate, p99: ratios to {} (goal: rate >= 0.9, p99 <= 1.5)", contenders[0].name);
+    let of = |name: &str| contenders.iter().position(|contender| contender.name == name);
+    if let (Some(ours), Some(theirs)) = (of("daemon"), of("quota-status")) {
+        for Setting { transport, connections, rounds } in settings {
+            let times = median(rounds.iter().map(|r| r[ours].per_second / r[theirs].per_second).collect());
+            println!(
+                "{transport:6} {connections:>5} the daemon answers {times:.0} times as fast as quota-status (goal: 100)"
+            );
+        }
+    }
 }
 
 pub fn keep(contenders: &[Contender], settings: &[Setting]) -> anyhow::Result<()> {
