@@ -1,10 +1,12 @@
-//! How fast mailboxes are measured, beside `find -type f` (which only lists) and `du -s` (which asks for
-//! every file's size) over the same tree, taken in turns so that all meet the same caches and neighbours.
+//! How fast mailboxes are measured, beside `find -type f` (which only lists), `du -s` (which asks for every
+//! file's size) and Dovecot's `doveadm quota recalc` over the same tree, taken in turns so that all meet the same
+//! caches and neighbours. Dovecot has a copy of its own, for it leaves indexes behind.
 //!
 //! `cargo bench --bench scan`; `BENCH=quick` for a smaller tree.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,8 +17,15 @@ use mailquotad::mailstore::{MailStore, MailboxRef};
 use mailquotad::quota::Usage;
 use mailquotad::wire::content_type::TypeTable;
 
+#[path = "support/dovecot.rs"]
+mod dovecot;
 #[path = "support/figures.rs"]
 mod figures;
+
+use dovecot::Dovecot;
+
+/// Rounds that Dovecot takes part in: it takes seconds where the others take milliseconds.
+const DOVECOT_ROUNDS: usize = 3;
 
 const FOLDERS: [&str; 5] = ["", ".Archive", ".Archive.2025", ".Sent", ".Trash"];
 const PARTS: [&str; 3] = ["cur", "new", "tmp"];
@@ -38,15 +47,17 @@ fn main() -> anyhow::Result<()> {
     };
     for (accounts, messages_per_folder) in settings {
         for sizes_in_names in [true, false] {
-            compare(&Setting { accounts, messages_per_folder, rounds }, sizes_in_names, &mut kept);
+            compare(&Setting { accounts, messages_per_folder, rounds }, sizes_in_names, &mut kept)?;
         }
     }
     figures::keep("scan", &kept)
 }
 
-fn compare(setting: &Setting, sizes_in_names: bool, kept: &mut Vec<serde_json::Value>) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+fn compare(setting: &Setting, sizes_in_names: bool, kept: &mut Vec<serde_json::Value>) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
     let expected = fill(dir.path(), setting, sizes_in_names);
+    let rival = tempfile::tempdir()?;
+    let dovecot = dovecot(rival.path(), setting, sizes_in_names)?;
     let template = format!("{}/%d/%n/Maildir", dir.path().display());
     let plain = MaildirOptions::new(template.parse().expect("a template"));
     let mut typed = plain.clone();
@@ -65,42 +76,101 @@ fn compare(setting: &Setting, sizes_in_names: bool, kept: &mut Vec<serde_json::V
         expected.messages,
         if sizes_in_names { "in the names" } else { "from the file system" }
     );
-    type Run<'a> = Box<dyn Fn() + 'a>;
-    let runs: [(&str, Run); 6] = [
-        ("find -type f", Box::new(|| command("find", &["-type", "f"], dir.path()))),
-        ("du -s", Box::new(|| command("du", &["-s"], dir.path()))),
-        ("mailquotad", Box::new(|| assert_eq!(measure(&plain, &mailboxes, &none, 1), expected))),
-        ("mailquotad, 2 threads", Box::new(|| assert_eq!(measure(&plain, &mailboxes, &none, 2), expected))),
-        ("types, all known", Box::new(|| assert_eq!(measure(&typed, &mailboxes, &memories, 1), expected))),
-        ("types, none known", Box::new(|| assert_eq!(measure(&typed, &mailboxes, &none, 1), expected))),
+    let find = || command("find", &["-type", "f"], dir.path());
+    let du = || command("du", &["-s"], dir.path());
+    let ours = |store: &MaildirStore, memories: &[Vec<u8>], threads: usize| {
+        assert_eq!(measure(store, &mailboxes, memories, threads), expected);
+    };
+    let recalc = || dovecot.doveadm(&["quota", "recalc", "-A"]).expect("a recalculation");
+    let mail = rival.path().join("mail");
+    let runs = [
+        Run::new("find -type f", find),
+        Run::new("du -s", du),
+        Run::new("mailquotad", || ours(&plain, &none, 1)),
+        Run::new("mailquotad, 2 threads", || ours(&plain, &none, 2)),
+        Run::new("types, all known", || ours(&typed, &memories, 1)),
+        Run::new("types, none known", || ours(&typed, &none, 1)),
+        Run { rounds: DOVECOT_ROUNDS, ..Run::new("doveadm quota recalc -A", recalc) },
+        Run {
+            rounds: DOVECOT_ROUNDS,
+            before: Box::new(|| forget(&mail).expect("its indexes are removed")),
+            ..Run::new("the same, no indexes", recalc)
+        },
     ];
     let mut times = vec![Vec::new(); runs.len()];
     // The first round warms the caches and is not counted.
     for round in 0..=setting.rounds {
-        for (at, (_, run)) in runs.iter().enumerate() {
+        for (at, run) in runs.iter().enumerate().filter(|(_, run)| round <= run.rounds) {
+            (run.before)();
             let start = Instant::now();
-            run();
+            (run.work)();
             if round > 0 {
                 times[at].push(start.elapsed());
             }
         }
     }
     let medians: Vec<Duration> = times.iter_mut().map(|times| median(times)).collect();
-    for ((name, _), median) in runs.iter().zip(&medians) {
+    for (Run { name, .. }, median) in runs.iter().zip(&medians) {
         let speed = |other: Duration| other.as_secs_f64() / median.as_secs_f64();
         kept.push(serde_json::json!({
             "accounts": setting.accounts, "messages_per_folder": setting.messages_per_folder,
             "sizes_in_names": sizes_in_names, "what": name, "ms": median.as_secs_f64() * 1e3,
-            "ratio_to_find": speed(medians[0]), "ratio_to_du": speed(medians[1])
+            "ratio_to_find": speed(medians[0]), "ratio_to_du": speed(medians[1]), "ratio_to_recalc": speed(medians[6]), "ratio_to_recalc_without_indexes": speed(medians[7])
         }));
         println!(
-            "  {name:<22} {:>8.1} ms  {:>9.0} files/s  {:>5.2} x find  {:>5.2} x du",
+            "  {name:<22} {:>8.1} ms  {:>9.0} files/s  {:>5.2} x find  {:>5.2} x du  {:>5.1} x doveadm, {:>5.1} without indexes",
             median.as_secs_f64() * 1e3,
             expected.messages as f64 / median.as_secs_f64(),
             speed(medians[0]),
-            speed(medians[1])
+            speed(medians[1]),
+            speed(medians[6]),
+            speed(medians[7])
         );
     }
+    Ok(())
+}
+
+/// Something to be timed.
+struct Run<'a> {
+    name: &'static str,
+    rounds: usize,
+    /// Not timed.
+    before: Box<dyn Fn() + 'a>,
+    work: Box<dyn Fn() + 'a>,
+}
+
+impl<'a> Run<'a> {
+    fn new(name: &'static str, work: impl Fn() + 'a) -> Run<'a> {
+        Run { name, rounds: usize::MAX, before: Box::new(|| ()), work: Box::new(work) }
+    }
+}
+
+/// Takes away what Dovecot knows of the mailboxes below `folder`.
+fn forget(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            forget(&entry.path())?;
+        } else if entry.file_name().to_string_lossy().starts_with("dovecot") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Dovecot with the same mailboxes, below a folder of its own.
+fn dovecot(folder: &Path, setting: &Setting, sizes_in_names: bool) -> anyhow::Result<Dovecot> {
+    let (root, mail) = (folder.join("dovecot"), folder.join("mail"));
+    for path in [folder, &root, &mail] {
+        fs::create_dir_all(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    fill(&mail, setting, sizes_in_names);
+    let users: String = (0..setting.accounts).map(|n| format!("user{n}@example.org:::::::\n")).collect();
+    fs::write(root.join("users"), users)?;
+    let userdb =
+        format!("userdb {{\n  driver = passwd-file\n  args = username_format=%u {}/users\n}}\n", root.display());
+    Dovecot::start(&root, &mail, &userdb, &root.join("run/auth-userdb"))
 }
 
 fn median(times: &mut [Duration]) -> Duration {
