@@ -1,7 +1,8 @@
 //! Durable updates a second: through the whole engine, and by a bare sled loop that syncs by the same rule and
 //! in groups of the same size. The two take turns in one run, so that a busy machine slows both alike.
 //!
-//! `cargo bench --bench ledger`; `BENCH=quick` makes it short. The goal is at least 0.8 of the bare loop.
+//! `cargo bench --bench ledger`; `BENCH=quick` makes it short. The goal is at least 0.8 of the bare loop. Then the
+//! engine takes updates for ten minutes, to see that neither its files nor its memory grow with what has passed.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,6 +18,13 @@ use mailquotad::quota::{CellKey, Delta, Usage};
 mod figures;
 
 const ACCOUNTS: u64 = 100_000;
+
+const ROUND: Duration = Duration::from_millis(1500);
+
+/// Ten of them, with a look at disk and memory after each.
+const STRETCH: Duration = Duration::from_secs(60);
+const QUICK_STRETCH: Duration = Duration::from_millis(300);
+const STRETCHES: usize = 10;
 
 /// Submitting threads, and batches of one update that each has under way.
 const LOADS: [(u64, usize); 5] = [(1, 1), (8, 1), (64, 1), (1, 100), (8, 100)];
@@ -106,6 +114,25 @@ fn fill_bare(db: &sled::Db) {
     db.flush().expect("written");
 }
 
+/// Updates without a pause.
+fn last(engine: &SledLedger, folder: &Path, stretch: Duration) -> Vec<serde_json::Value> {
+    println!("\n{STRETCHES} stretches of {} s  updates  disk, bytes an account  memory, MB", stretch.as_secs_f64());
+    let one = |number| {
+        let updates = through_the_engine(engine, 8, 100, stretch) * stretch.as_secs_f64();
+        let (disk, memory) = (size(folder) / ACCOUNTS, resident_megabytes());
+        println!("{number:8} {updates:25.0} {disk:24} {memory:11}");
+        serde_json::json!({ "seconds": stretch.as_secs_f64(), "updates": updates, "disk_bytes_an_account": disk, "memory_mb": memory })
+    };
+    (1..=STRETCHES).map(one).collect()
+}
+
+/// Of this process.
+fn resident_megabytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") / 1024
+}
+
 /// Of what lies in a folder, in bytes.
 fn size(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).expect("a folder");
@@ -117,7 +144,7 @@ fn main() -> anyhow::Result<()> {
         // `cargo test --benches`: shows that it works, no more.
         (true, _) => (1, Duration::from_millis(20)),
         (false, true) => (3, Duration::from_millis(500)),
-        (false, false) => (9, Duration::from_millis(1500)),
+        (false, false) => (9, ROUND),
     };
     let folder = tempfile::tempdir_in(".").expect("a folder on a disk");
     let engine = SledLedger::open(&folder.path().join("ledger")).expect("the ledger opens");
@@ -143,7 +170,7 @@ fn main() -> anyhow::Result<()> {
         }));
         println!("{threads:7} {under_way:10} {ours:9.0} {theirs:12.0} {ratio:6.2}");
     }
-    let disk = size(&folder.path().join("ledger")) / ACCOUNTS;
-    println!("{disk} bytes of disk an account after all of that");
-    keep("ledger", &serde_json::json!({ "loads": kept, "disk_bytes_an_account": disk }))
+    drop(db);
+    let lasting = last(&engine, &folder.path().join("ledger"), if round < ROUND { QUICK_STRETCH } else { STRETCH });
+    keep("ledger", &serde_json::json!({ "loads": kept, "stretches": lasting }))
 }
