@@ -177,7 +177,9 @@ fn secret(password: &config::Password) -> Secret {
 }
 
 fn folder_names(config: &Config) -> FolderNames {
-    FolderNames { separator: config.dovecot.separator, prefix: config.dovecot.prefix.as_str().into() }
+    let config::Dovecot { separator, prefix, foreign, .. } = &config.dovecot;
+    let foreign = foreign.iter().map(|prefix| prefix.as_str().into()).collect();
+    FolderNames { separator: *separator, prefix: prefix.as_str().into(), foreign }
 }
 
 fn doveadm(config: &Config, options: &config::Doveadm) -> DoveadmOptions {

@@ -18,6 +18,8 @@ pub struct Dovecot {
     pub separator: char,
     /// What stands before the names of folders, with its separator.
     pub prefix: String,
+    /// What the names of folders begin with that are not the user's own.
+    pub foreign: Vec<String>,
     /// System users whose processes may set limits.
     pub limit_setters: Vec<String>,
 }
@@ -30,6 +32,7 @@ pub(super) fn read(section: Section) -> Dovecot {
         default_domain: section.optional("default_domain", domain),
         separator: section.text("separator", "/", separator),
         prefix: section.optional("prefix", words::any).unwrap_or_default(),
+        foreign: section.list("foreign", &[], words::any),
         limit_setters: section.list("limit_setters", &[], words::user),
     };
     section.finish();

@@ -119,7 +119,8 @@ impl DoveadmStore {
 
     fn measurement(&self, folders: Vec<Status>) -> Result<Measurement, MailStoreError> {
         let mut cells = Vec::new();
-        for Status { mailbox, messages, vsize } in folders {
+        let own = folders.into_iter().filter(|folder| self.options.names.is_own(&folder.mailbox));
+        for Status { mailbox, messages, vsize } in own {
             let (Ok(bytes), Ok(messages)) = (vsize.parse(), messages.parse()) else {
                 let why = format!("the size of {mailbox} is no number");
                 return Err(self.dialer.failed(&why));

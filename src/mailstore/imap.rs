@@ -15,18 +15,20 @@
 mod count;
 mod memory;
 mod session;
+mod spaces;
 
 use std::collections::BTreeMap;
 
 use self::memory::{Memory, Remembered};
 use self::session::{Failure, Session};
+use self::spaces::Spaces;
 use super::remote::{Dialer, FolderNames, Secret, Server};
 use super::{MailStore, MailStoreError, MailboxRef, Measurement};
 use crate::quota::usage::canonical_folder;
 use crate::quota::{CellKey, Usage};
 use crate::wire::content_type::TypeTable;
 use crate::wire::imap::command::Command;
-use crate::wire::imap::{Capabilities, Namespace, Namespaces, Response, Status};
+use crate::wire::imap::{Capabilities, Response, Status};
 use crate::wire::mutf7;
 use crate::wire::template::Template;
 
@@ -46,7 +48,7 @@ pub struct ImapOptions {
     pub login: Login,
     /// What is given to LOGIN, as [`login_name`](crate::wire::imap::command::login_name) reads it.
     pub login_name: Box<str>,
-    /// What is not asked of the server where it does not tell its namespaces.
+    /// What holds of a server that does not tell its namespaces.
     pub names: FolderNames,
     pub types: TypeTable,
 }
@@ -294,95 +296,6 @@ impl Figures {
         let Status { messages, size, uid_next, uid_validity, .. } = *status;
         Figures { messages, size, next: uid_next, validity: uid_validity }
     }
-}
-
-/// Where the user's own folders lie, and how their names read here.
-struct Spaces {
-    found: Namespaces,
-    /// What a namespace's own separator is if it does not say.
-    separator: u8,
-}
-
-impl Spaces {
-    /// Of a server that does not tell, what the configuration says of names.
-    fn ask(session: &mut Session, names: &FolderNames) -> Result<Spaces, Failure> {
-        let separator = u8::try_from(names.separator).unwrap_or(b'/');
-        let mut found = Namespaces {
-            own: vec![Namespace { prefix: names.prefix.as_bytes().to_vec(), separator: Some(separator) }],
-            ..Namespaces::default()
-        };
-        if session.can.namespace {
-            session.run(
-                "NAMESPACE",
-                |tag| Command::new(tag, "NAMESPACE"),
-                |response| {
-                    if let Response::Namespaces(told) = response {
-                        // A server that names none of the user's own has mailboxes all the same.
-                        let own = if told.own.is_empty() { found.own.clone() } else { told.own };
-                        found = Namespaces { own, ..told };
-                    }
-                    Ok(())
-                },
-            )?;
-        }
-        Ok(Spaces { found, separator })
-    }
-
-    /// The namespace of the INBOX, whose prefix is no part of names here.
-    fn main(&self) -> Option<&Namespace> {
-        self.found.own.first()
-    }
-
-    /// What LIST is asked for: everything of the user's own, or one folder. A name that came to be here by ways
-    /// that cannot be gone back is looked for among all.
-    fn patterns(&self, only: Option<&str>, utf8: bool) -> Vec<Vec<u8>> {
-        if only == Some("INBOX") {
-            return vec![b"INBOX".to_vec()];
-        }
-        if let Some(folder) = only.filter(|folder| !folder.contains(char::REPLACEMENT_CHARACTER)) {
-            let level = |level: &str| if utf8 { level.to_owned() } else { mutf7::encode(level) };
-            let levels: Vec<String> = folder.split('/').map(level).collect();
-            let spelt = |space: &Namespace| {
-                levels.join(&char::from(space.separator.unwrap_or(self.separator)).to_string()).into_bytes()
-            };
-            // In another namespace than the first, the prefix is part of the name.
-            let first = self.main().map(|main| [&main.prefix[..], &spelt(main)].concat());
-            let mut patterns: Vec<Vec<u8>> =
-                first.into_iter().chain(self.found.own.iter().skip(1).map(spelt)).collect();
-            patterns.dedup();
-            return patterns;
-        }
-        let mut patterns: Vec<Vec<u8>> =
-            self.found.own.iter().map(|space| [&space.prefix[..], b"*"].concat()).collect();
-        if self.found.own.iter().all(|space| !space.prefix.is_empty()) {
-            patterns.push(b"INBOX".to_vec());
-        }
-        patterns
-    }
-
-    /// What a mailbox of the user's own is called here; `None` for those of others.
-    fn name(&self, raw: &[u8], separator: Option<u8>) -> Option<String> {
-        if raw.eq_ignore_ascii_case(b"INBOX") {
-            return Some("INBOX".into());
-        }
-        let longest = |spaces: &[Namespace]| {
-            let fitting = spaces.iter().filter(|space| lies_in(raw, &space.prefix));
-            fitting.map(|space| space.prefix.len() + 1).max().unwrap_or(0)
-        };
-        let foreign = longest(&self.found.others).max(longest(&self.found.shared));
-        if longest(&self.found.own) <= foreign {
-            return None;
-        }
-        let prefix = self.main().map_or(&b""[..], |main| &main.prefix);
-        let own = raw.strip_prefix(prefix).filter(|rest| !rest.is_empty()).unwrap_or(raw);
-        let levels = own.split(|byte| Some(*byte) == separator).map(mutf7::folder_level);
-        Some(levels.collect::<Vec<_>>().join("/"))
-    }
-}
-
-/// Whether a mailbox lies in a namespace, or is its root: `Public` for the prefix `Public/`.
-fn lies_in(raw: &[u8], prefix: &[u8]) -> bool {
-    raw.starts_with(prefix) || prefix.split_last().is_some_and(|(_, root)| !root.is_empty() && raw == root)
 }
 
 impl MailStore for ImapStore {

@@ -201,9 +201,17 @@ pub struct FolderNames {
     pub separator: char,
     /// What stands before every name but INBOX, with the separator; not before those of other namespaces.
     pub prefix: Box<str>,
+    /// What names of shared and public folders begin with, whose mail is not the user's.
+    pub foreign: Vec<Box<str>>,
 }
 
 impl FolderNames {
+    /// Whether a folder is the user's own, by its name there.
+    pub fn is_own(&self, name: &str) -> bool {
+        let root = |prefix: &str| prefix.strip_suffix(self.separator).is_some_and(|root| root == name);
+        !self.foreign.iter().any(|prefix| name.starts_with(&**prefix) || root(prefix))
+    }
+
     /// With `/` between levels.
     pub fn ours(&self, name: &str) -> String {
         let own = name.strip_prefix(&*self.prefix).filter(|rest| !rest.is_empty()).unwrap_or(name);

@@ -14,17 +14,17 @@ use super::support::daemon::{Daemon, free_port};
 use super::support::imap::message;
 use super::support::wait::until;
 
-fn options(site: &Site, login: DoveadmLogin) -> DoveadmOptions {
+pub fn options(site: &Site, login: DoveadmLogin) -> DoveadmOptions {
     let timeout = Duration::from_secs(20);
     DoveadmOptions {
         server: Server { host: "127.0.0.1".into(), port: site.http, tls: false, ca_file: None, timeout },
         path: "/doveadm/v1".into(),
         login,
-        names: FolderNames { separator: '/', prefix: "".into() },
+        names: FolderNames { separator: '/', prefix: "".into(), foreign: Vec::new() },
     }
 }
 
-fn key() -> DoveadmLogin {
+pub fn key() -> DoveadmLogin {
     DoveadmLogin::Key(Secret::Text(KEY.into()))
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use mailquotad::mailstore::doveadm::DoveadmStore;
 use mailquotad::mailstore::imap::{ImapOptions, ImapStore, Login, Tls};
 use mailquotad::mailstore::maildir::{MaildirOptions, MaildirStore, SizeKind};
 use mailquotad::mailstore::remote::{FolderNames, Secret, Server};
@@ -11,6 +12,7 @@ use mailquotad::wire::content_type::TypeTable;
 use mailquotad::wire::template::Template;
 
 use super::contract::{ANNA, BEN, MASTER, Site, holds_to_the_contract, knows_whom_it_does_not_know, mailbox, measured};
+use super::doveadm;
 use super::support::dovecot_2_4::Dovecot24;
 use super::support::imap::message;
 
@@ -33,7 +35,7 @@ pub fn options(port: u16) -> ImapOptions {
         password: Secret::Text(MASTER.1.into()),
         login: Login::Auto,
         login_name: "%u*%m".into(),
-        names: FolderNames { separator: '/', prefix: "".into() },
+        names: FolderNames { separator: '/', prefix: "".into(), foreign: Vec::new() },
         types: TypeTable::default(),
     }
 }
@@ -184,17 +186,28 @@ fn what_others_share_is_theirs() {
     }
     let seen = anna.ok("LIST \"\" *");
     assert!(seen.contains("Public/News") && seen.contains(&shared), "she sees them: {seen}");
+    let own = || {
+        let own = [("INBOX", 1000), ("Publications", 2000)];
+        own.into_iter().map(|(folder, size)| (folder.to_owned(), (size, 1))).collect()
+    };
     let types = || TypeTable::new([("voice", ["audio/*"])]).unwrap();
     for (way, types) in [("sums", TypeTable::default()), ("messages", types())] {
         let store = ImapStore::new(ImapOptions { types, ..plain(&site) });
-        let own = [("INBOX", 1000), ("Publications", 2000)];
-        let own = own.into_iter().map(|(folder, size)| (folder.to_owned(), (size, 1))).collect();
-        assert_eq!(measured(&store, None), own, "{way}");
+        assert_eq!(measured(&store, None), own(), "{way}");
         for not_hers in ["Public/News", &shared] {
             assert!(measured(&store, Some(not_hers)).is_empty(), "{not_hers}");
         }
         let of_ben = store.measure(&mailbox(BEN), &[]).unwrap().cells;
         assert_eq!(of_ben.total(), mailquotad::quota::Usage::new(8000, 1), "what Anna put there is Ben's");
+    }
+    // doveadm leaves them out by itself, but for those that it is asked for by their names.
+    let mut told = doveadm::options(&site, doveadm::key());
+    assert_eq!(measured(&DoveadmStore::new(told.clone()), None), own());
+    told.names.foreign = vec!["Public/".into(), "shared/".into()];
+    let store = DoveadmStore::new(told);
+    assert_eq!(measured(&store, None), own());
+    for not_hers in ["Public/News", &shared] {
+        assert!(measured(&store, Some(not_hers)).is_empty(), "{not_hers}");
     }
 }
 

@@ -10,6 +10,8 @@ use super::support::dovecot::Dovecot;
 use super::support::imap::message;
 use super::support::wait::until;
 
+const USAGE: &str = include_str!("../../packaging/dovecot/2.3/usage.conf");
+
 fn entry(user: &str, quota: &str) -> String {
     format!(
         "dn: uid={user},dc=example,dc=org\nobjectClass: inetMailUser\nmail: {user}@example.org\nuid: {user}\n\
@@ -131,4 +133,52 @@ fn the_commands_of_oracle_do_the_same() {
     assert!(oracle("iminitquota", &["-a"]).contains("2 accounts brought up to date"));
     let shown = oracle("imquotacheck", &["-u", ANNA]);
     assert!(shown.contains("78"), "80,000 bytes are 78 KiB: {shown}");
+}
+
+#[test]
+fn a_mark_of_dovecots_leads_to_a_question_about_that_folder() {
+    let (mut daemon, dovecot, _) = site(&USAGE.replace("/run/mailquotad", "@RUN@"));
+    let socket = daemon.path("dict.sock");
+    let listen = format!("[dovecot]\nlisten = \"unix:{}\"\nmode = \"0666\"\n[http]", socket.display());
+    daemon.configure("[http]", &listen);
+    daemon.run();
+    resync(&daemon, "--all");
+    let mut anna = dovecot.login(ANNA);
+    anna.ok("CREATE Work");
+    anna.append("Work", &message(5000)).unwrap();
+    anna.append("INBOX", &message(3000)).unwrap();
+    until("both are counted", || used(&daemon, ANNA, 0) == 8000);
+    anna.ok("SELECT Work");
+    anna.ok("MOVE 1 INBOX");
+    anna.ok("RENAME Work Old");
+    until("it is moved", || folders(&daemon) == serde_json::json!([["INBOX", 8000]]));
+    anna.ok("SELECT INBOX");
+    anna.ok("STORE 1:* +FLAGS (\\Deleted)");
+    anna.ok("EXPUNGE");
+    until("nothing is left", || used(&daemon, ANNA, 0) == 0);
+    let scans = |name: &str| {
+        let output = Command::new("curl")
+            .args(["-s", "--unix-socket"])
+            .arg(daemon.path("api.sock"))
+            .arg("http://mailquotad/metrics")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let series = format!("mailquotad_{name}_total{{result=\"complete\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&*series)?.parse().ok()).unwrap_or(0)
+    };
+    assert!(scans("folder_scans") >= 4, "{}", scans("folder_scans"));
+}
+
+/// Folders of Anna's that hold something, and how many bytes.
+fn folders(daemon: &Daemon) -> serde_json::Value {
+    let output = Command::new("curl")
+        .args(["-s", "--unix-socket"])
+        .arg(daemon.path("api.sock"))
+        .arg(format!("http://mailquotad/v1/check?user={ANNA}&folders=true"))
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = report["folders"].as_array().into_iter().flatten();
+    rows.map(|row| serde_json::json!([row["folder"], row["used"]["bytes"]])).collect()
 }
