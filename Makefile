@@ -9,13 +9,14 @@ BIN = target/release/mailquotad
 SHARE = $(DESTDIR)$(PREFIX)/share
 SYSTEMD = $(DESTDIR)$(PREFIX)/lib
 
-.PHONY: help demo build test check bench install
+.PHONY: help demo build test check bench fuzz install
 
 help:
 	@echo "make demo     a small organisation to try things on"
 	@echo "make test     every test; installs slapd, Postfix and Dovecot where they are missing (Debian, root)"
 	@echo "make check    format, lints, documents, licences, and instruction counts of the hot functions"
 	@echo "make bench    the measurements"
+	@echo "make fuzz     every fuzz target for a minute (PART, SECONDS); needs a C++ compiler"
 	@echo "make install  program, manual pages, completions, unit (PREFIX, DESTDIR)"
 
 demo:
@@ -41,6 +42,9 @@ bench:
 	tests/install-packages
 	$(CARGO) bench --locked $(if $(PART),--bench $(PART),--benches)
 
+fuzz:
+	CARGO="$(CARGO)" fuzz/run $(or $(SECONDS),60) $(PART)
+
 install: build
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/mailquotad
 	ln -sf mailquotad $(DESTDIR)$(PREFIX)/bin/imquotacheck
@@ -54,7 +58,9 @@ install: build
 	install -D -m 644 packaging/systemd/mailquotad.service $(SYSTEMD)/systemd/system/mailquotad.service
 	install -D -m 644 packaging/systemd/mailquotad.sysusers $(SYSTEMD)/sysusers.d/mailquotad.conf
 	install -D -m 644 packaging/systemd/mailquotad.tmpfiles $(SYSTEMD)/tmpfiles.d/mailquotad.conf
+	install -D -m 644 -t $(SHARE)/doc/mailquotad/mailquotad.service.d packaging/systemd/mailquotad.service.d/*
 	install -D -m 644 config/mailquotad.toml $(SHARE)/doc/mailquotad/mailquotad.toml
-	for mta in postfix exim sendmail; do install -D -m 644 -t $(SHARE)/doc/mailquotad/$$mta packaging/$$mta/*; done
+	for of in postfix exim sendmail dovecot/2.3 dovecot/2.4; do \
+		install -D -m 644 -t $(SHARE)/doc/mailquotad/$$of packaging/$$of/*; done
 	test -e $(DESTDIR)$(SYSCONFDIR)/mailquotad/mailquotad.toml || \
 		install -D -m 640 config/mailquotad.toml $(DESTDIR)$(SYSCONFDIR)/mailquotad/mailquotad.toml

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -159,30 +158,6 @@ impl Mx {
 }
 
 impl Mx {
-    /// Puts `count` messages on hold, all copies of one that came in, which goes along. With `size`, that is what each
-    /// says that it has: Postfix believes what stands at the head of a queue file.
-    pub fn hold_copies(&self, count: usize, size: Option<u64>) {
-        let hold = self.root.join("postfix/queue/hold");
-        let waiting = self.postqueue();
-        let [message] = &waiting[..] else { panic!("{} messages wait, and not one", waiting.len()) };
-        let id = message["queue_id"].as_str().unwrap();
-        assert!(self.postfix_command("postsuper").args(["-h", id]).output().unwrap().status.success());
-        let file = hold.join(id);
-        let (mut text, owner) = (fs::read(&file).unwrap(), fs::metadata(&file).unwrap());
-        if let Some(size) = size {
-            // `C`, the record's length, and six numbers in 15 columns each, of which the size is the first.
-            assert_eq!(text[0], b'C');
-            text[2..17].copy_from_slice(format!("{size:15}").as_bytes());
-        }
-        for number in 0..count {
-            let copy = hold.join(format!("{number:010X}"));
-            fs::write(&copy, &text).unwrap();
-            std::os::unix::fs::chown(&copy, Some(owner.uid()), Some(owner.gid())).unwrap();
-            // Executable means complete.
-            fs::set_permissions(&copy, owner.permissions()).unwrap();
-        }
-    }
-
     /// Hands a message to sendmail(1), which no policy server hears of.
     pub fn sendmail(&self, from: &str, to: &str) {
         let mut command = Command::new("sendmail");

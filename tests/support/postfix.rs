@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses another part")]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -144,6 +144,35 @@ impl Postfix {
 
     pub fn log(&self) -> String {
         fs::read_to_string(self.root.join("maillog")).unwrap_or_default()
+    }
+
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("-c").arg(self.root.join("etc"));
+        command
+    }
+
+    pub fn queue(&self) -> PathBuf {
+        self.root.join("queue")
+    }
+
+    /// Puts `count` messages on hold, copies of the one that waits, which goes along; `edit` may change the file of each,
+    /// by its number.
+    pub fn hold_copies(&self, count: usize, edit: impl Fn(usize, &mut [u8])) {
+        let listed = self.command("postqueue").arg("-j").output().unwrap().stdout;
+        let message: serde_json::Value = serde_json::from_slice(&listed).expect("one message waits");
+        let id = message["queue_id"].as_str().unwrap();
+        assert!(self.command("postsuper").args(["-h", id]).output().unwrap().status.success());
+        let hold = self.queue().join("hold");
+        let (text, owner) = (fs::read(hold.join(id)).unwrap(), fs::metadata(hold.join(id)).unwrap());
+        for number in 0..count {
+            let (copy, mut text) = (hold.join(format!("{number:010X}")), text.clone());
+            edit(number, &mut text);
+            fs::write(&copy, &text).unwrap();
+            chown(&copy, Some(owner.uid()), Some(owner.gid())).unwrap();
+            // Executable means complete.
+            fs::set_permissions(&copy, owner.permissions()).unwrap();
+        }
     }
 
     /// Tries the whole queue now.
