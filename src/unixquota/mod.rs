@@ -87,6 +87,11 @@ pub struct Readings {
     pub problems: Vec<Problem>,
 }
 
+/// Whether the host's name service knows a user of that name. Blocks. A name service that is away knows nobody.
+pub fn is_user(name: &str) -> bool {
+    system::user(name).is_ok_and(|user| user.is_some())
+}
+
 /// Reads quotas. Calls block.
 pub trait UnixQuotas: Send + Sync + 'static {
     /// What every file system says of the user of that name.

@@ -132,3 +132,19 @@ fn over_tcp_an_answer_may_come_in_pieces() {
     assert_eq!(explain(&daemon, "1")["verdict"], "pass");
     assert_eq!(explain(&daemon, "2000000")["verdict"], "defer", "past the hard limit");
 }
+
+/// An account that is no user of the host must not hide that a file system cannot be asked.
+#[test]
+fn doctor_asks_about_root_where_an_account_is_no_unix_user() {
+    let ldif =
+        "version: 1\n\ndn: mail=no-such-user@example.org\nobjectClass: inetMailUser\nmail: no-such-user@example.org\n";
+    let daemon = Daemon::prepare(
+        ldif,
+        "[unix_quota]\ndomains = [\"example.org\"]\nfile_systems = [\"/no/such/folder\"]\ntimeout = \"10s\"\n",
+    );
+    let output = daemon.output(&["doctor"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("BAD  unix quotas: /no/such/folder: "), "{said}");
+    assert!(!said.contains("no opinion"), "{said}");
+}

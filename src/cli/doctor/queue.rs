@@ -46,8 +46,16 @@ fn source_of(source: &QueueSource, config: &Config, findings: &mut Findings) {
         Err(error) => findings.wrong(
             AREA,
             format!("{name}: {error}"),
-            "make the daemon's user a member of the group postdrop (SupplementaryGroups=postdrop in the unit), or \
-             set command in its [[queue.source]]",
+            match source.showq {
+                Some(_) => {
+                    "see that Postfix runs, and that the daemon's user gets to the socket: by the group postdrop \
+                     (SupplementaryGroups=postdrop in the unit) or by CAP_DAC_READ_SEARCH"
+                }
+                None => {
+                    "run the command as the daemon's user; postqueue needs a group that NoNewPrivileges= in the unit \
+                     withholds: set showq in its [[queue.source]] instead"
+                }
+            },
         ),
     }
     match adapters::departures(source) {

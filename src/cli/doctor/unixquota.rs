@@ -4,7 +4,7 @@ use super::Findings;
 use crate::account::AccountEntry;
 use crate::cli::adapters;
 use crate::config::Config;
-use crate::unixquota::Readings;
+use crate::unixquota::{self, Readings};
 
 const AREA: &str = "unix quotas";
 
@@ -18,12 +18,15 @@ pub async fn examine(config: &Config, example: Option<&AccountEntry>, findings: 
         let name = attribute.map_or(Some(local), |name| example.attributes.get(name).map(|value| &**value));
         name.filter(|_| options.domains.contains(domain)).map(str::to_owned)
     });
-    // Whoever it is, what cannot be asked shows.
-    let known = user.is_some();
-    let user = user.unwrap_or_else(|| "root".into());
-    let asked = user.clone();
-    let reading = tokio::task::spawn_blocking(move || quotas.read(&asked));
-    let Ok(Ok(Readings { found, problems })) = tokio::time::timeout(options.timeout, reading).await else {
+    let reading = tokio::task::spawn_blocking(move || {
+        // Of a name that the host does not know nothing is asked at all; about root, what cannot be asked shows.
+        let known = user.filter(|user| unixquota::is_user(user));
+        let asked = known.clone().unwrap_or_else(|| "root".into());
+        let readings = quotas.read(&asked);
+        (asked, known.is_some(), readings)
+    });
+    let Ok(Ok((user, known, Readings { found, problems }))) = tokio::time::timeout(options.timeout, reading).await
+    else {
         let advice = "see whether a mount or a file server hangs (df, rpcinfo -p)";
         return findings.wrong(AREA, format!("no answer within {:?}", options.timeout), advice);
     };
