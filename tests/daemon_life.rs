@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
 use support::daemon::{Daemon, put_message};
 use support::wait::until;
@@ -214,6 +215,26 @@ fn everything_is_known_again_after_a_restart_and_after_kill_9() {
         assert_eq!(after["buckets"], before["buckets"]);
         fs::rename(daemon.path("away"), daemon.path("mail")).unwrap();
     }
+}
+
+#[test]
+fn whoever_is_answered_may_end_it_in_order() {
+    let mut daemon = Daemon::prepare(LDIF, TYPES);
+    for round in 0..10 {
+        let log = fs::File::create(daemon.path("daemon.log")).unwrap();
+        let mut serving = daemon.command(&["serve"]).stderr(log).spawn().unwrap();
+        until("somebody is answered", || {
+            let Ok(stream) = UnixStream::connect(daemon.path("policy.sock")) else { return false };
+            let asked = (&stream).write_all(request("RCPT", "ben@example.org", 1, "").as_bytes());
+            let mut said = [0; 7];
+            asked.is_ok() && (&stream).read_exact(&mut said).is_ok() && said == *b"action="
+        });
+        assert!(Command::new("kill").arg(serving.id().to_string()).status().unwrap().success());
+        let ended = serving.wait().unwrap();
+        assert!(ended.success(), "round {round}: {ended}\n{}", daemon.log());
+    }
+    daemon.run();
+    assert!(daemon.stop("TERM").success());
 }
 
 #[test]

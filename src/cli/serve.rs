@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
@@ -81,6 +81,8 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     for (service, sockets) in all {
         sockets.iter().for_each(|socket| events::listening(service, socket.endpoint()));
     }
+    // Before anybody is answered: who sees that we are well may ask us to end, and that must be an orderly end.
+    let signals = Signals::listen()?;
     let threads = listener::Threads::new("policy", session);
     let mut services = tokio::task::JoinSet::new();
     services.spawn(listener::run(policy, limits, threads, answering.clone()));
@@ -99,7 +101,7 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     let told = tokio::select! {
-        told = signals(file, &config, &house, log) => told,
+        told = signals.wait(file, &config, &house, log) => told,
         told = async {
             house.api.accounting.load_completed().await;
             let book = &house.api.accounting.book;
@@ -108,7 +110,7 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
             std::future::pending().await
         } => told,
     };
-    events::stopping(told?);
+    events::stopping(told);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 
     // A second signal ends it here and now.
@@ -160,16 +162,31 @@ fn read_token(file: &Path) -> Result<Arc<str>> {
     Ok(token.into())
 }
 
-/// Waits for the signal to stop; SIGHUP meanwhile reloads.
-async fn signals(file: &Path, started: &Config, house: &House, log: &Log) -> Result<&'static str> {
-    let on = |kind| signal(kind).context("cannot wait for signals");
-    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    let mut hangup = on(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok("SIGTERM"),
-            _ = interrupt.recv() => return Ok("SIGINT"),
-            _ = hangup.recv() => reload(file, started, house, log),
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From here on none of them ends the process by itself.
+    fn listen() -> Result<Signals> {
+        let on = |kind| signal(kind).context("cannot wait for signals");
+        Ok(Signals {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the signal to stop; SIGHUP meanwhile reloads.
+    async fn wait(mut self, file: &Path, started: &Config, house: &House, log: &Log) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => reload(file, started, house, log),
+            }
         }
     }
 }
