@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use mailquotad::ledger::{LedgerError, SledLedger};
 
@@ -55,6 +56,17 @@ fn a_ledger_in_use_is_not_opened_twice() {
     assert!(second.to_string().contains("is mailquotad running?"), "{second}");
     drop(first);
     assert_eq!(contents(&SledLedger::open(&path).unwrap()), contents_before);
+}
+
+/// As a program does that a killed daemon had been about to run.
+#[test]
+fn a_lock_that_is_let_go_of_in_a_moment_is_waited_for() {
+    let (_folder, path, expected) = closed();
+    let lock = OpenOptions::new().write(true).open(path.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let mut holder = Command::new("sleep").arg("0.2").stdin(lock).spawn().unwrap();
+    assert_eq!(contents(&SledLedger::open(&path).unwrap()), expected);
+    holder.wait().unwrap();
 }
 
 #[test]

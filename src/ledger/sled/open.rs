@@ -43,11 +43,7 @@ pub struct Opened {
 
 pub fn open(path: &Path, options: &SledOptions) -> Result<Opened, LedgerError> {
     let lock = lock_file(path).map_err(|error| unreadable(path, &error))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(LedgerError::Locked { path: path.display().to_string() }),
-        Err(TryLockError::Error(error)) => return Err(unreadable(path, &error)),
-    }
+    hold(&lock, path)?;
     let folder = Folder { path: path.into(), cache_bytes: options.cache_bytes, _lock: lock };
     let complete = folder.is_complete()?;
     let db = folder.engine()?;
@@ -63,6 +59,19 @@ pub fn open(path: &Path, options: &SledOptions) -> Result<Opened, LedgerError> {
     }
     folder.note(state.groups)?;
     Ok(Opened { folder, db, keys, state })
+}
+
+/// A program that a daemon has just started shares its lock until it runs, so the lock may outlive the daemon
+/// for a moment.
+fn hold(lock: &File, path: &Path) -> Result<(), LedgerError> {
+    for _ in 0..200 {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            Err(TryLockError::Error(error)) => return Err(unreadable(path, &error)),
+        }
+    }
+    Err(LedgerError::Locked { path: path.display().to_string() })
 }
 
 impl Folder {
