@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use mailquotad::account::{Entry, EntryId, Status, Writable};
@@ -382,12 +382,14 @@ async fn a_caller_that_gives_up_takes_nobody_along() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_word_is_the_admins() {
     let mut site = Site::start(&crowd(30));
-    let done = Arc::new(AtomicBool::new(false));
+    let (done, ended) = std::sync::mpsc::channel::<()>();
     let admin = std::thread::spawn({
-        let (file, done) = (site.file(), Arc::clone(&done));
+        let file = site.file();
+        // People are not quicker than that; the daemon waits for a file at rest.
+        let goes_on = move || ended.recv_timeout(Duration::from_millis(30)) == Err(RecvTimeoutError::Timeout);
         move || {
             let mut edits = 0_u32;
-            while !done.load(Ordering::Relaxed) {
+            while edits == 0 || goes_on() {
                 let text = fs::read_to_string(&file).unwrap();
                 let saved = text.split_once("description: ").unwrap().1.split_once('\n').unwrap().0.to_owned();
                 edits += 1;
@@ -395,8 +397,6 @@ async fn the_last_word_is_the_admins() {
                     &file,
                     &text.replacen(&format!("description: {saved}\n"), &format!("description: {edits}\n"), 1),
                 );
-                // People are not this quick; the daemon waits for a file at rest.
-                std::thread::sleep(Duration::from_millis(30));
             }
             edits
         }
@@ -411,7 +411,7 @@ async fn the_last_word_is_the_admins() {
         }
         while site.changes.try_recv().is_ok() {}
     }
-    done.store(true, Ordering::Relaxed);
+    drop(done);
     let edits = admin.join().unwrap();
     assert!(edits > 0 && tried == 60);
     assert!(site.text().contains(&format!("mail: u0@x\ndescription: {edits}\n")), "{edits} edits");

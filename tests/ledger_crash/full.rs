@@ -1,19 +1,24 @@
 //! The disk is full, for a while. A limit on the size of files stands in for it: the engine's writes fail half
 //! way just as they do on a full disk, with another number for the reason.
 
+use std::path::Path;
+
 use mailquotad::ledger::{Batch, Ledger, LedgerError, Op, Outcome, Shelf, SledLedger};
 use mailquotad::quota::{CellKey, Delta};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::wait::until;
-use super::writer::{Writer, folders};
+use super::writer::{Writer, child};
 
 #[test]
 fn a_full_disk_loses_nothing_and_heals() {
+    if let Some((ledger, notes)) = child() {
+        return fill_the_disk(&ledger, &notes);
+    }
     let folder = tempfile::tempdir().unwrap();
     // In units of 512 bytes. The signal that comes with the limit is ignored, as the error is enough.
     let limited = ["sh", "-c", "trap '' XFSZ; ulimit -S -f 6000; exec \"$0\" \"$@\""];
-    let child = "full::fills_the_disk";
+    let child = "full::a_full_disk_loses_nothing_and_heals";
     let mut child = Writer::command(&limited, child, &folder.path().join("ledger"), folder.path());
     let output = child.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -43,11 +48,8 @@ fn check(ledger: &SledLedger, applied: &[u64]) {
     }
 }
 
-#[test]
-#[ignore = "the child of other tests"]
-fn fills_the_disk() {
-    let (path, notes) = folders();
-    let ledger = SledLedger::open(&path).unwrap();
+fn fill_the_disk(path: &Path, notes: &Path) {
+    let ledger = SledLedger::open(path).unwrap();
     let mut applied = Vec::new();
     let failed = loop {
         let number = applied.len() as u64;
@@ -84,6 +86,6 @@ fn fills_the_disk() {
     applied.push(failed);
     ledger.close().unwrap();
     drop(ledger);
-    check(&SledLedger::open(&path).unwrap(), &applied);
+    check(&SledLedger::open(path).unwrap(), &applied);
     std::fs::write(notes.join("healed"), "").unwrap();
 }

@@ -9,16 +9,18 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use mailquotad::ledger::{Ledger, SledLedger};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::load::{Expected, acknowledged, random};
-use super::writer::Writer;
+use super::writer::{Writer, child, write_on};
 
 #[test]
 fn power_cuts_lose_nothing_acknowledged() {
+    if let Some(folders) = child() {
+        return write_on(folders, 1, 100);
+    }
     let cuts = cut_the_power();
     let trace = trace_the_syncs();
     println!("power cuts: {cuts:?}, trace: {trace:?}");
@@ -39,8 +41,7 @@ fn cut_the_power() -> Result<u32, String> {
             let disk = Mount::new(&image, folder.path().join("mnt"))?;
             let mut writer = Writer::start(&disk.0.join("ledger"), folder.path());
             if most == 0 {
-                // Not a wait for anything: the moment of the cut, from before the folder is there.
-                std::thread::sleep(Duration::from_micros(random(60_000)));
+                writer.wait_for_some_moment();
             } else {
                 let enough = before + random(most);
                 writer.wait_until(folder.path(), |now| now.iter().sum::<u64>() >= enough);
@@ -112,7 +113,7 @@ fn trace_the_syncs() -> Result<u32, String> {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     let wrapper = ["strace", "-f", "-y", "-e", "trace=pwrite64,write,fdatasync", "-o", &text(&trace)];
-    let child = "writer::writes_a_hundred_one_by_one";
+    let child = "power::power_cuts_lose_nothing_acknowledged";
     let mut command = Writer::command(&wrapper, child, &folder.path().join("ledger"), folder.path());
     let output = command.output().map_err(|error| format!("strace: {error}"))?;
     if !output.status.success() {
