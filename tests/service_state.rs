@@ -244,7 +244,7 @@ fn what_was_told_while_the_ledger_failed_is_remembered_once_it_writes_again() {
     };
     let told = || {
         let mut subjects = Vec::new();
-        let mut each = |key: &[u8], _| {
+        let mut each = |key: &[u8], _: &[u8]| {
             if let Some(subject) = key.strip_prefix(b"t") {
                 subjects.push(String::from_utf8_lossy(subject).into_owned());
             }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use mailquotad::account::EntryId;
 use mailquotad::directory::entry::{EntryReader, Preset};
 use mailquotad::quota::bucket::Zero;
+use mailquotad::quota::queue::message::{Addressed, Message, Session, VARIABLES};
 use mailquotad::quota::spec::Measure;
 use mailquotad::quota::{CellKey, Cells, Limits, Spec, Units, Usage};
 use mailquotad::service::admission::Admission;
 use mailquotad::service::policy::Answer;
 use mailquotad::service::socket::Peer;
+use mailquotad::wire::cel::Expression;
 use mailquotad::wire::ldif::Records;
 use mailquotad::wire::policy::{Parser, Reply};
 
@@ -44,6 +46,11 @@ pub fn all() -> Vec<Function> {
         function("verdict-too-large", || verdict("RCPT", "roomy@example.org", 1 << 40)),
         function("verdict-unknown", || verdict("RCPT", "nobody@example.org", 100)),
         function("verdict-end-of-message", || verdict("END-OF-MESSAGE", "full@example.org", 100)),
+        function("verdict-queue-quotas", || {
+            answer(site(QUEUE_QUOTAS).admission_with_queues(), "RCPT", "roomy@example.org", 100)
+        }),
+        function("condition-domain", || condition("sender_domain == 'example.org'")),
+        function("condition-network", || condition("login != '' && !cidr('192.0.2.0/24').containsIP(client)")),
         function("spec-parse", spec),
         function("bucket-sums", sums),
         function("ldif-entry", ldif),
@@ -69,16 +76,46 @@ fn parse() -> Work {
     })
 }
 
-/// From the bytes of a request to those of the reply.
 fn verdict(state: &str, recipient: &str, size: u64) -> Work {
-    let mut site = Site::new("[enforcement]\nallowance = \"none\"\n");
+    answer(site("").admission(), state, recipient, size)
+}
+
+/// The four of `docs/queue-quotas.md`.
+const QUEUE_QUOTAS: &str = "
+[[queue.quota]]
+name = \"pairs\"
+key = [\"sender_domain\", \"rcpt_domain\"]
+size = \"5M\"
+[[queue.quota]]
+name = \"example.net\"
+match = \"sender_domain == 'example.net'\"
+key = [\"rcpt\"]
+messages = 900
+size = \"7M\"
+[[queue.quota]]
+name = \"everything\"
+messages = 100000
+size = \"10G\"
+[[queue.quota]]
+name = \"users\"
+match = \"login != '' && !cidr('192.0.2.0/24').containsIP(client)\"
+key = [\"sender\"]
+messages = 200
+";
+
+fn site(more: &str) -> Site {
+    let mut site = Site::new(&format!("[enforcement]\nallowance = \"none\"\n{more}"));
     site.load([
         domain(1, "example.org", "1T"),
         account(2, "roomy@example.org", "1G;Archive%1M"),
         account(3, "full@example.org", "1K"),
     ]);
     site.holds("full@example.org", 2000, 2);
-    let admission: Arc<Admission> = site.admission();
+    site
+}
+
+/// From the bytes of a request to those of the reply.
+fn answer(admission: Arc<Admission>, state: &str, recipient: &str, size: u64) -> Work {
     let request = request(state, recipient, size);
     let mut out = Vec::with_capacity(1024);
     Work::new(move || {
@@ -90,6 +127,16 @@ fn verdict(state: &str, recipient: &str, size: u64) -> Work {
             reply.finish();
         }
         black_box(&out);
+    })
+}
+
+/// One evaluation.
+fn condition(text: &str) -> Work {
+    let expression = Expression::condition(text, &VARIABLES).expect("a condition");
+    Work::new(move || {
+        let session = Session { client: "198.51.100.7", login: "anna", ..Session::default() };
+        let message = Message { sender: "carol@example.org", size: 12345, session };
+        black_box(expression.holds(black_box(&Addressed { message: &message, rcpt: "anna@example.org" })).is_ok());
     })
 }
 

@@ -11,6 +11,10 @@ use crate::wire::filter::{Attribute, Filter};
 
 pub use names::{AttributeMap, Meaning, Preset, UnknownMeaning};
 
+/// The most bytes of an account's or a group's address: those of RFC 5321 section 4.5.3.1 for the local part and the
+/// domain. The ledger has keys with addresses in them, which must not become longer than it takes.
+const LONGEST_ADDRESS: usize = 64 + 1 + 255;
+
 /// An entry that matches a filter and yet cannot be used: why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -193,6 +197,11 @@ impl<'e, A: Attribute> At<'e, A> {
             return Err(BadEntry(format!("the {what} has no address: no value of {}", names())));
         }
         let address = addresses.remove(0);
+        if address.len() > LONGEST_ADDRESS {
+            let start: String = address.chars().take(40).collect();
+            let why = format!("`{start}…` in {} has {} bytes; accepted: {LONGEST_ADDRESS}", names(), address.len());
+            return Err(BadEntry(why));
+        }
         let parts = address.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty());
         if parts.is_none() || address.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(BadEntry(format!("`{address}` in {} is no address; accepted: local@domain", names())));

@@ -199,10 +199,10 @@ impl Ledger for MemoryLedger {
         Ok(self.0.lock().shelves.get(&(shelf, key.into())).cloned())
     }
 
-    fn shelf_all(&self, shelf: Shelf, each: &mut dyn FnMut(&[u8], Vec<u8>)) -> Result<(), LedgerError> {
+    fn shelf_all(&self, shelf: Shelf, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), LedgerError> {
         let all = self.0.lock().shelves.clone();
         let on_shelf = all.into_iter().filter(|((place, _), _)| *place == shelf);
-        on_shelf.for_each(|((_, key), value)| each(&key, value));
+        on_shelf.for_each(|((_, key), value)| each(&key, &value));
         Ok(())
     }
 

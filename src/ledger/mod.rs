@@ -249,13 +249,13 @@ pub trait Ledger: Send + Sync + 'static {
 
     fn read(&self, account: &str) -> Result<Option<Record>, LedgerError>;
 
-    /// Every account, in no particular order.
+    /// Every account, in the order of the bytes of the names.
     fn read_all(&self, each: &mut dyn FnMut(&str, Record)) -> Result<(), LedgerError>;
 
     fn shelf_get(&self, shelf: Shelf, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError>;
 
     /// Every value of a shelf, in the order of the keys.
-    fn shelf_all(&self, shelf: Shelf, each: &mut dyn FnMut(&[u8], Vec<u8>)) -> Result<(), LedgerError>;
+    fn shelf_all(&self, shelf: Shelf, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), LedgerError>;
 
     fn health(&self) -> Health;
 

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use ::sled::IVec;
 use parking_lot::Mutex;
 
 use self::writer::{Shared, Writer};
@@ -62,7 +63,7 @@ impl SledLedger {
         prefix: &[u8],
         each: &mut dyn FnMut(view::Found) -> Result<(), LedgerError>,
     ) -> Result<(), LedgerError> {
-        let mut after: Option<Vec<u8>> = None;
+        let mut after: Option<IVec> = None;
         loop {
             // The lock is not held while the caller looks at a piece: it may take its time, or write.
             let piece = self.shared.view.read().piece(prefix, after.as_deref())?;
@@ -105,10 +106,10 @@ impl Ledger for SledLedger {
         self.shared.view.read().payload(&rows::shelf_row(shelf, key))
     }
 
-    fn shelf_all(&self, shelf: Shelf, each: &mut dyn FnMut(&[u8], Vec<u8>)) -> Result<(), LedgerError> {
+    fn shelf_all(&self, shelf: Shelf, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), LedgerError> {
         let prefix = rows::shelf_rows(shelf);
         self.each(&prefix, &mut |found| {
-            each(found.row.get(prefix.len()..).unwrap_or_default(), found.payload);
+            each(found.row.get(prefix.len()..).unwrap_or_default(), &found.payload);
             Ok(())
         })
     }

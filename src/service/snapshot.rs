@@ -1,7 +1,9 @@
 //! The directory as last seen, kept in the ledger: what a restart answers from before, or without, the
 //! directory itself.
 //!
-//! An entry is one value, under its id. The place up to which the directory was followed stands beside them, in
+//! An entry is one value. Accounts lie in the order of their addresses, as the ledger's own records do: a start goes
+//! through both side by side, where a look-up of each record would read most of the pages of the ledger many times
+//! over. The place up to which the directory was followed stands beside them, in
 //! the batch of the last changes that it covers or in a later one, so that it never promises more than is
 //! there. The first load is not written as it comes, for the disk would hold it up: what is in memory at its end is
 //! written afterwards, piece by piece, and only then is there a place to go on from.
@@ -53,13 +55,43 @@ pub struct Place {
 
 const PLACE: &[u8] = b"p";
 
-fn key(mark: u8, id: EntryId) -> Box<[u8]> {
-    [&[mark][..], &id.0.to_be_bytes()].concat().into()
+/// Under which key an entry is kept. They are read in the order of the keys: domains come before accounts, whose
+/// limits depend on them.
+///
+/// ```text
+/// b<id>             an entry that cannot be read
+/// e<id>             a domain or a group
+/// f<address>\0<id>  an account
+/// p                 the place
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key(Box<[u8]>);
+
+impl Key {
+    pub fn account(address: &str, id: EntryId) -> Key {
+        Key([b"f", address.as_bytes(), b"\0", &id.0.to_be_bytes()].concat().into())
+    }
+
+    /// Of a domain or a group.
+    pub fn other(id: EntryId) -> Key {
+        Key([&b"e"[..], &id.0.to_be_bytes()].concat().into())
+    }
+
+    fn bad(id: EntryId) -> Key {
+        Key([&b"b"[..], &id.0.to_be_bytes()].concat().into())
+    }
+
+    fn of(id: EntryId, kept: &Kept) -> Key {
+        match kept {
+            Kept::Account { entry, .. } => Key::account(&entry.address, id),
+            Kept::Domain { .. } | Kept::Group(_) => Key::other(id),
+            Kept::Bad { .. } => Key::bad(id),
+        }
+    }
 }
 
 fn id_of(key: &[u8]) -> Option<EntryId> {
-    let (_, id) = key.split_first()?;
-    id.try_into().ok().map(|id| EntryId(u128::from_be_bytes(id)))
+    key.last_chunk().map(|id| EntryId(u128::from_be_bytes(*id)))
 }
 
 /// Whether what is kept is all there is.
@@ -90,13 +122,19 @@ impl Snapshot {
     /// Hands out everything that is kept, and the place to go on from, if what is kept is whole.
     pub fn restore(&mut self, mut each: impl FnMut(EntryId, Kept)) -> Result<Option<Place>, LedgerError> {
         let place = self.ledger.shelf_get(Shelf::Directory, PLACE)?.and_then(|value| stored::read(&value));
-        let mut unreadable = 0_usize;
-        self.ledger.shelf_all(Shelf::Directory, &mut |key, value| match (id_of(key), stored::read(&value)) {
-            (Some(id), Some(kept)) => each(id, kept),
-            _ => unreadable += usize::from(key != PLACE),
+        let mut unreadable = Vec::new();
+        self.ledger.shelf_all(Shelf::Directory, &mut |key, value| match (id_of(key), stored::read(value)) {
+            (Some(id), Some(kept)) if *key == *Key::of(id, &kept).0 => each(id, kept),
+            _ if key == PLACE => {}
+            _ => unreadable.push(Key(key.into())),
         })?;
         // Another release may have written what this one cannot read: then the directory is read anew.
-        let place = place.filter(|_| unreadable == 0);
+        let place = place.filter(|_| unreadable.is_empty());
+        if !unreadable.is_empty() {
+            // First of all, for without the rest it would promise too much.
+            self.remove(Key(PLACE.into()));
+            unreadable.into_iter().for_each(|key| self.remove(key));
+        }
         if place.is_some() {
             self.extent = Extent::Whole;
         }
@@ -120,20 +158,21 @@ impl Snapshot {
     }
 
     pub fn put(&mut self, id: EntryId, kept: &Kept) {
-        let mark = if matches!(kept, Kept::Bad { .. }) { b'b' } else { b'e' };
-        self.ops.push(Op::Put { shelf: Shelf::Directory, key: key(mark, id), value: stored::write(kept) });
+        let Key(key) = Key::of(id, kept);
+        self.ops.push(Op::Put { shelf: Shelf::Directory, key, value: stored::write(kept) });
     }
 
-    pub fn remove(&mut self, id: EntryId) {
-        self.ops.push(Op::Remove { shelf: Shelf::Directory, key: key(b'e', id) });
+    pub fn remove(&mut self, Key(key): Key) {
+        self.ops.push(Op::Remove { shelf: Shelf::Directory, key });
     }
 
     pub fn mended(&mut self, id: EntryId) {
-        self.ops.push(Op::Remove { shelf: Shelf::Directory, key: key(b'b', id) });
+        self.remove(Key::bad(id));
     }
 
+    /// What is kept of a domain or a group.
     pub fn get(&self, id: EntryId) -> Option<Kept> {
-        let kept = self.ledger.shelf_get(Shelf::Directory, &key(b'e', id));
+        let kept = self.ledger.shelf_get(Shelf::Directory, &Key::other(id).0);
         kept.ok().flatten().and_then(|value| stored::read(&value))
     }
 

@@ -170,6 +170,9 @@ impl Sync {
             Entry::Group(entry) => What::Group(self.group(entry)),
         };
         if let Some(before) = before.filter(|before| !same_place(before, &what)) {
+            if let Some(snapshot) = self.snapshot.as_mut().filter(|_| before.key(id) != what.key(id)) {
+                snapshot.remove(before.key(id));
+            }
             self.leave(before);
         }
         self.known.put(id, what, self.load);
@@ -178,10 +181,10 @@ impl Sync {
     fn gone(&mut self, id: EntryId) {
         if let Some(what) = self.known.remove(id) {
             self.accounting.metrics.directory_changes.inc();
-            self.leave(what);
             if let Some(snapshot) = &mut self.snapshot {
-                snapshot.remove(id);
+                snapshot.remove(what.key(id));
             }
+            self.leave(what);
         }
         self.mended(id);
     }

@@ -67,7 +67,9 @@ fn contents(ledger: &dyn Ledger) -> Contents {
     accounts.sort_by(|a, b| a.0.cmp(&b.0));
     let mut shelves = Vec::new();
     for shelf in Shelf::ALL {
-        ledger.shelf_all(shelf, &mut |key, value| shelves.push((shelf, key.to_vec(), value))).expect("readable");
+        ledger
+            .shelf_all(shelf, &mut |key, value| shelves.push((shelf, key.to_vec(), value.to_vec())))
+            .expect("readable");
     }
     Contents { accounts, shelves }
 }

@@ -65,7 +65,7 @@ impl<L: Ledger> Ledger for FailingLedger<L> {
         self.inner.shelf_get(shelf, key)
     }
 
-    fn shelf_all(&self, shelf: Shelf, each: &mut dyn FnMut(&[u8], Vec<u8>)) -> Result<(), LedgerError> {
+    fn shelf_all(&self, shelf: Shelf, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), LedgerError> {
         self.inner.shelf_all(shelf, each)
     }
 

@@ -72,6 +72,17 @@ fn a_user_without_a_usable_address_is_bad() {
 }
 
 #[test]
+fn an_address_longer_than_any_can_be() {
+    let read = |local: usize| {
+        let mail = format!("{}@example.org", "ü".repeat(local));
+        reader().read("uid=ann", None, &[("objectClass", "inetMailUser"), ("mail", &mail)]).map(|entry| entry.is_some())
+    };
+    assert_eq!(read(154), Ok(true));
+    let why = read(155).unwrap_err().0;
+    assert_eq!(why, format!("`{}…` in mail has 322 bytes; accepted: 320", "ü".repeat(40)));
+}
+
+#[test]
 fn a_domain_is_named_by_attribute_or_dn() {
     let name = |dn: &str, entry: &[(&str, &str)]| {
         let entry = [&[("objectClass", "mailDomain")], entry].concat();

@@ -31,8 +31,8 @@ pub struct View {
 
 /// A head row and what it is the head of.
 pub struct Found {
-    pub row: Vec<u8>,
-    pub payload: Vec<u8>,
+    pub row: IVec,
+    pub payload: IVec,
 }
 
 impl View {
@@ -44,7 +44,7 @@ impl View {
     }
 
     pub fn payload(&self, row: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.row(row)?.map(|head| self.join(row, &head)).transpose()
+        Ok(self.row(row)?.map(|head| self.join(row, head)).transpose()?.map(|payload| payload.to_vec()))
     }
 
     pub fn record(&self, account: &str) -> Result<Option<Record>, LedgerError> {
@@ -56,7 +56,7 @@ impl View {
     pub fn record_of(&self, row: &[u8], head: &[u8]) -> Result<Record, LedgerError> {
         let record = match rows::read_head(head) {
             Ok(Head::Whole(payload)) => rows::read_record(payload),
-            _ => rows::read_record(&self.join(row, head)?),
+            _ => rows::read_record(&self.join(row, head.into())?),
         };
         record.map_err(|fault| self.fault(fault))
     }
@@ -65,30 +65,31 @@ impl View {
     /// asked for does not mean the end: an empty piece does.
     pub fn piece(&self, prefix: &[u8], after: Option<&[u8]>) -> Result<Vec<Found>, LedgerError> {
         let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
-        let stored: Vec<(IVec, IVec)> = self.tree(|db| {
+        let mut heads: Vec<(IVec, IVec)> = self.tree(|db| {
             let rows = db.range::<&[u8], _>((from, Bound::Unbounded)).take(PIECE);
             rows.take_while(|row| row.as_ref().map_or(true, |(row, _)| row.starts_with(prefix))).collect()
         })?;
-        let until = match stored.last() {
-            Some((last, _)) if stored.len() == PIECE => Bound::Included(last.to_vec()),
-            _ => Bound::Unbounded,
-        };
-        let mut heads: BTreeMap<Vec<u8>, IVec> = stored.into_iter().map(|(row, head)| (row.to_vec(), head)).collect();
-        let held = self.held.range::<[u8], _>((from, until.as_ref().map(Vec::as_slice)));
-        for (row, old) in held.take_while(|(row, _)| row.starts_with(prefix)) {
-            match old {
-                Some(old) => drop(heads.insert(row.clone(), old.clone())),
-                None => drop(heads.remove(row)),
+        let last = heads.last().filter(|_| heads.len() == PIECE).map(|(row, _)| row.clone());
+        let until = last.as_deref().map_or(Bound::Unbounded, Bound::Included);
+        let held = self.held.range::<[u8], _>((from, until));
+        let mut held = held.take_while(|(row, _)| row.starts_with(prefix)).peekable();
+        if held.peek().is_some() {
+            let mut seen: BTreeMap<IVec, IVec> = heads.into_iter().collect();
+            for (row, old) in held {
+                match old {
+                    Some(old) => drop(seen.insert(row.as_slice().into(), old.clone())),
+                    None => drop(seen.remove(row.as_slice())),
+                }
             }
+            heads = seen.into_iter().collect();
         }
         if heads.is_empty()
-            && let Bound::Included(last) = until
+            && let Some(last) = last
         {
             // The whole piece is yet to become durable: none of it is there for a reader.
             return self.piece(prefix, Some(&last));
         }
-        let join = |(row, head): (Vec<u8>, IVec)| Ok(Found { payload: self.join(&row, &head)?, row });
-        heads.into_iter().map(join).collect()
+        heads.into_iter().map(|(row, head)| Ok(Found { payload: self.join(&row, head)?, row })).collect()
     }
 
     pub fn fault(&self, fault: Fault) -> LedgerError {
@@ -99,9 +100,10 @@ impl View {
         }
     }
 
-    fn join(&self, row: &[u8], head: &[u8]) -> Result<Vec<u8>, LedgerError> {
-        match rows::read_head(head).map_err(|fault| self.fault(fault))? {
-            Head::Whole(payload) => Ok(payload.to_vec()),
+    /// The payload of `head`, which is a part of it where it is short: nothing is copied then.
+    fn join(&self, row: &[u8], head: IVec) -> Result<IVec, LedgerError> {
+        match rows::read_head(&head).map_err(|fault| self.fault(fault))? {
+            Head::Whole(payload) => Ok(head.subslice(head.len() - payload.len(), payload.len())),
             Head::Parts(count) => {
                 let mut payload = Vec::new();
                 for index in 0..count {
@@ -109,7 +111,7 @@ impl View {
                     let part = self.row(&rows::part_row(index, row))?;
                     payload.extend_from_slice(&part.ok_or_else(missing)?);
                 }
-                Ok(payload)
+                Ok(payload.into())
             }
         }
     }

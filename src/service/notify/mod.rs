@@ -106,12 +106,12 @@ impl Notices {
         let notices = Notices::default();
         ledger.shelf_all(Shelf::Notices, &mut |key, value| match key.split_first() {
             Some((&TOLD, rest)) => {
-                if let (Some(subject), Some(told)) = (read_subject(rest), super::stored::read(&value)) {
+                if let (Some(subject), Some(told)) = (read_subject(rest), super::stored::read(value)) {
                     let (memory, name) = notices.memory(&subject);
                     memory.write().insert(name.into(), told);
                 }
             }
-            Some((&QUEUED, _)) => notices.enqueue(key.into(), value),
+            Some((&QUEUED, _)) => notices.enqueue(key.into(), value.into()),
             _ => {}
         })?;
         *notices.left_over.write() = notices.waiting.lock().values().map(|queued| queued.to().into()).collect();

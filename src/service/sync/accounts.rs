@@ -251,7 +251,7 @@ struct Terms {
 }
 
 /// What the ledger has of an account; nothing where it cannot be read.
-pub(super) fn stored(ledger: &dyn Ledger, address: &str) -> Record {
+fn stored(ledger: &dyn Ledger, address: &str) -> Record {
     let record = ledger.read(address).unwrap_or_else(|error| {
         events::ledger_failed(&error);
         None

@@ -1,8 +1,9 @@
 //! What of the directory is kept in the ledger, and how it comes back.
 
-use std::sync::mpsc::sync_channel;
+use std::iter::Peekable;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::ScopedJoinHandle;
 
-use super::accounts::stored;
 use super::known::What;
 use super::{Account, Change, Entry, EntryId, Specs, Sync};
 use crate::account::{AccountEntry, DomainEntry};
@@ -18,13 +19,6 @@ const UNITS: Measure = Measure::Bytes(Units::Binary);
 /// Batches that may wait for the next thread.
 const BATCHES_AHEAD: usize = 16;
 
-/// An entry from the snapshot, and what the ledger has of it where it is an account's.
-struct Restored {
-    id: EntryId,
-    kept: Kept,
-    record: Option<Record>,
-}
-
 impl Sync {
     /// Keeps what it hears in the ledger from now on.
     pub fn keeping(mut self) -> Sync {
@@ -37,37 +31,27 @@ impl Sync {
     pub fn restore(&mut self) -> Result<Option<Vec<u8>>, LedgerError> {
         let Some(mut snapshot) = self.snapshot.take() else { return Ok(None) };
         let ledger = self.accounting.ledger.clone();
-        // One thread reads entries, one what the ledger has of each, and this one puts them in their place.
-        let (entries, entries_read) = sync_channel::<Vec<Restored>>(BATCHES_AHEAD);
-        let (records, records_read) = sync_channel::<Vec<Restored>>(BATCHES_AHEAD);
-        let place = std::thread::scope(|scope| {
+        // One thread reads entries and one records, both in the order of addresses; this one puts them in their place.
+        let (entries, entries_read) = sync_channel::<Vec<(EntryId, Kept)>>(BATCHES_AHEAD);
+        let (records, records_read) = sync_channel::<Vec<(Box<str>, Record)>>(BATCHES_AHEAD);
+        let (place, records) = std::thread::scope(|scope| {
             let reading = scope.spawn(|| {
-                let mut batch = Vec::with_capacity(BATCH);
-                let place = snapshot.restore(|id, kept| {
-                    batch.push(Restored { id, kept, record: None });
-                    if batch.len() == BATCH {
-                        // The other end is there until this one is gone.
-                        let _ = entries.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
-                    }
-                });
-                let _ = entries.send(batch);
-                drop(entries);
-                place
+                let mut batches = Batches::new(entries);
+                snapshot.restore(|id, kept| batches.push((id, kept)))
             });
-            scope.spawn(move || {
-                for mut batch in entries_read {
-                    for restored in &mut batch {
-                        if let Kept::Account { entry, .. } = &restored.kept {
-                            restored.record = Some(stored(&*ledger, &entry.address));
-                        }
-                    }
-                    let _ = records.send(batch);
-                }
+            let recalling = scope.spawn(move || {
+                let mut batches = Batches::new(records);
+                ledger.read_all(&mut |address, record| batches.push((address.into(), record)))
             });
-            records_read.into_iter().flatten().for_each(|restored| self.restore_one(restored));
-            reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            let mut records = records_read.into_iter().flatten().peekable();
+            for (id, kept) in entries_read.into_iter().flatten() {
+                self.restore_one(id, kept, &mut records);
+            }
+            drop(records);
+            (joined(reading), joined(recalling))
         });
         self.snapshot = Some(snapshot);
+        records?;
         let Some(place) = place? else { return Ok(None) };
         self.status.heard(place.at);
         self.accounting.load_complete();
@@ -76,11 +60,20 @@ impl Sync {
         Ok(Some(place.token))
     }
 
-    fn restore_one(&mut self, Restored { id, kept, record }: Restored) {
+    /// `records` stands at the first that no earlier account had.
+    fn restore_one(
+        &mut self,
+        id: EntryId,
+        kept: Kept,
+        records: &mut Peekable<impl Iterator<Item = (Box<str>, Record)>>,
+    ) {
         match kept {
             Kept::Account { entry, problem } => {
+                while records.next_if(|(address, _)| *address < entry.address).is_some() {}
+                let record = records.next_if(|(address, _)| *address == entry.address);
+                let record = record.map(|(_, record)| record).unwrap_or_default();
                 let specs = self.specs.share(specs_of(&entry));
-                let account = self.seat(entry, None, specs, problem, record);
+                let account = self.seat(entry, None, specs, problem, Some(record));
                 self.known.put(id, What::Account(account), self.load);
             }
             Kept::Domain { entry, good } => {
@@ -170,6 +163,40 @@ impl Sync {
         }
         self.flush().await;
     }
+}
+
+/// Gathers what one thread hands to another.
+struct Batches<T> {
+    to: SyncSender<Vec<T>>,
+    batch: Vec<T>,
+}
+
+impl<T> Batches<T> {
+    fn new(to: SyncSender<Vec<T>>) -> Batches<T> {
+        Batches { to, batch: Vec::with_capacity(BATCH) }
+    }
+
+    fn push(&mut self, item: T) {
+        self.batch.push(item);
+        if self.batch.len() == BATCH {
+            self.send(Vec::with_capacity(BATCH));
+        }
+    }
+
+    fn send(&mut self, next: Vec<T>) {
+        // Once the other end is gone nobody wants the rest.
+        let _ = self.to.send(std::mem::replace(&mut self.batch, next));
+    }
+}
+
+impl<T> Drop for Batches<T> {
+    fn drop(&mut self) {
+        self.send(Vec::new());
+    }
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn kept(account: &Account) -> Kept {

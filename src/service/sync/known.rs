@@ -9,6 +9,7 @@ use hashbrown::{HashMap, HashTable};
 use crate::account::{EntryId, GroupEntry};
 use crate::service::account::Account;
 use crate::service::domain::Domain;
+use crate::service::snapshot::Key;
 
 #[derive(Clone)]
 pub enum What {
@@ -18,6 +19,14 @@ pub enum What {
 }
 
 impl What {
+    /// Under which the entry is kept.
+    pub fn key(&self, id: EntryId) -> Key {
+        match self {
+            What::Account(account) => Key::account(&account.address, id),
+            What::Domain(_) | What::Group(_) => Key::other(id),
+        }
+    }
+
     pub fn dn(&self) -> Box<str> {
         match self {
             What::Account(account) => account.lock().dn.clone(),

@@ -167,7 +167,7 @@ impl Waiting {
     pub fn load(ledger: &dyn Ledger) -> Result<Waiting, LedgerError> {
         let mut left = Vec::new();
         ledger.shelf_all(Shelf::Notices, &mut |key, value| {
-            let due = Some(()).filter(|()| key.first() == Some(&DUE)).and_then(|()| stored::read(&value));
+            let due = Some(()).filter(|()| key.first() == Some(&DUE)).and_then(|()| stored::read(value));
             left.extend(due.map(|due| (key.into(), due)));
         })?;
         let waiting = Waiting::default();

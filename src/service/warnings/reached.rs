@@ -28,12 +28,12 @@ impl Reached {
         let reached = Reached::default();
         ledger.shelf_all(Shelf::Notices, &mut |key, value| match key.split_first() {
             Some((&ACCOUNT, address)) => {
-                if let (Ok(address), Some(rules)) = (str::from_utf8(address), stored::read(&value)) {
+                if let (Ok(address), Some(rules)) = (str::from_utf8(address), stored::read(value)) {
                     reached.accounts.write().insert(address.into(), rules);
                 }
             }
             _ if key == RULES => {
-                let rules: Vec<Box<str>> = stored::read(&value).unwrap_or_default();
+                let rules: Vec<Box<str>> = stored::read(value).unwrap_or_default();
                 reached.known.write().extend(rules);
             }
             _ => {}
