@@ -7,7 +7,7 @@
 //! A value stands in quotes, with JSON's escapes, unless it is made of letters, digits and harmless marks,
 //! so that no sender can write lines or keys of his own into the log.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use chrono::{SecondsFormat, Utc};
 use tracing::field::{Field, Visit};
@@ -32,40 +32,42 @@ where
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let level = *event.metadata().level();
-        let mut pairs = Pairs(Vec::new());
-        if !self.journal {
-            pairs.push("time", now());
-        }
-        pairs.push("level", level.as_str().to_ascii_lowercase());
-        for span in ctx.event_scope().into_iter().flatten().collect::<Vec<_>>().into_iter().rev() {
-            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
-                pairs.0.extend(unfold(&fields.fields));
-            }
-        }
-        if level >= Level::DEBUG {
-            pairs.push("target", event.metadata().target().to_owned());
-        }
-        event.record(&mut pairs);
         if self.journal {
             write!(out, "<{}>", priority(level))?;
         }
-        match self.format {
-            Format::Text => {
-                let words: Vec<String> =
-                    pairs.0.iter().map(|(key, value)| format!("{key}={}", quoted(value))).collect();
-                writeln!(out, "{}", words.join(" "))
-            }
-            Format::Json => {
-                let object: serde_json::Map<String, serde_json::Value> = pairs.0.into_iter().collect();
-                writeln!(out, "{}", serde_json::Value::Object(object))
+        let mut pairs = Pairs::new(self.format, out.by_ref());
+        pairs.open()?;
+        if !self.journal {
+            pairs.text("time", &now());
+        }
+        pairs.text("level", word(level));
+        for span in ctx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                pairs.written(&fields.fields);
             }
         }
+        if level >= Level::DEBUG {
+            pairs.text("target", event.metadata().target());
+        }
+        event.record(&mut pairs);
+        pairs.close()?;
+        out.write_char('\n')
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a log line tells the time of the wall clock")]
 fn now() -> String {
     Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+const fn word(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
 }
 
 /// syslog's numbers.
@@ -78,71 +80,148 @@ const fn priority(level: Level) -> u8 {
     }
 }
 
-/// Keeps the fields of a span as a JSON list of pairs, from which each line takes them.
-pub(super) struct Fields;
+/// Keeps the fields of a span as they stand in each of its lines.
+pub(super) struct Fields(pub Format);
 
 impl<'w> FormatFields<'w> for Fields {
-    fn format_fields<R: RecordFields>(&self, mut out: Writer<'w>, fields: R) -> fmt::Result {
-        let mut pairs = Pairs(Vec::new());
+    fn format_fields<R: RecordFields>(&self, out: Writer<'w>, fields: R) -> fmt::Result {
+        let mut pairs = Pairs::new(self.0, out);
         fields.record(&mut pairs);
-        out.write_str(&serde_json::to_string(&pairs.0).map_err(|_| fmt::Error)?)
+        pairs.result
     }
 }
 
-fn unfold(fields: &str) -> Vec<(String, serde_json::Value)> {
-    serde_json::from_str(fields).unwrap_or_default()
+/// Writes keys and values one behind the other.
+struct Pairs<'w> {
+    format: Format,
+    out: Writer<'w>,
+    first: bool,
+    result: fmt::Result,
+    /// What a value looks like, until it is known whether it needs quotes.
+    shown: String,
 }
 
-struct Pairs(Vec<(String, serde_json::Value)>);
+impl<'w> Pairs<'w> {
+    fn new(format: Format, out: Writer<'w>) -> Pairs<'w> {
+        Pairs { format, out, first: true, result: Ok(()), shown: String::new() }
+    }
 
-impl Pairs {
-    fn push(&mut self, key: &str, value: impl Into<serde_json::Value>) {
+    fn open(&mut self) -> fmt::Result {
+        if self.format == Format::Json { self.out.write_char('{') } else { Ok(()) }
+    }
+
+    fn close(mut self) -> fmt::Result {
+        self.result?;
+        if self.format == Format::Json { self.out.write_char('}') } else { Ok(()) }
+    }
+
+    fn push(&mut self, write: impl FnOnce(&mut Pairs<'w>) -> fmt::Result) {
+        if self.result.is_ok() {
+            self.result = self.separate().and_then(|()| write(self));
+        }
+    }
+
+    fn separate(&mut self) -> fmt::Result {
+        match (std::mem::take(&mut self.first), self.format) {
+            (true, _) => Ok(()),
+            (false, Format::Text) => self.out.write_char(' '),
+            (false, Format::Json) => self.out.write_char(','),
+        }
+    }
+
+    fn key(&mut self, key: &str) -> fmt::Result {
         let key = if key == "message" { "msg" } else { key };
-        self.0.push((key.to_owned(), value.into()));
+        match self.format {
+            Format::Text => write!(self.out, "{key}="),
+            Format::Json => write!(self.out, "\"{key}\":"),
+        }
+    }
+
+    /// Pairs that another one has written.
+    fn written(&mut self, pairs: &str) {
+        if !pairs.is_empty() {
+            self.push(|this| this.out.write_str(pairs));
+        }
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.push(|this| {
+            this.key(key)?;
+            match this.format {
+                Format::Text if is_plain(value) => this.out.write_str(value),
+                _ => quote(value, &mut this.out),
+            }
+        });
+    }
+
+    /// What looks the same in both formats.
+    fn number(&mut self, key: &str, value: impl fmt::Display) {
+        self.push(|this| {
+            this.key(key)?;
+            write!(this.out, "{value}")
+        });
     }
 }
 
-impl Visit for Pairs {
+impl Visit for Pairs<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.push(field.name(), format!("{value:?}"));
+        let mut shown = std::mem::take(&mut self.shown);
+        shown.clear();
+        // Writing into memory has no way to fail, and a value that fails by itself is shown as far as it goes.
+        let _ = write!(shown, "{value:?}");
+        self.text(field.name(), &shown);
+        self.shown = shown;
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.push(field.name(), value);
+        self.text(field.name(), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.push(field.name(), value);
+        self.number(field.name(), value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push(field.name(), value);
+        self.number(field.name(), value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(field.name(), value);
+        self.number(field.name(), value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.push(field.name(), value);
+        match value.is_finite() {
+            true => self.number(field.name(), value),
+            // JSON has no number for it.
+            false => self.text(field.name(), &value.to_string()),
+        }
     }
 }
 
-fn quoted(value: &serde_json::Value) -> String {
-    let plain = |text: &str| {
-        let harmless = |c: char| c.is_alphanumeric() || "@._-+:/,#%*[]".contains(c);
-        !text.is_empty() && text.chars().all(harmless)
-    };
-    match value {
-        serde_json::Value::String(text) if plain(text) => text.clone(),
-        other => one_line(&other.to_string()),
-    }
+fn is_plain(text: &str) -> bool {
+    let harmless = |c: char| c.is_alphanumeric() || "@._-+:/,#%*[]".contains(c);
+    let harmless_ascii = |byte: u8| byte.is_ascii_alphanumeric() || b"@._-+:/,#%*[]".contains(&byte);
+    !text.is_empty() && (text.bytes().all(harmless_ascii) || text.chars().all(harmless))
 }
 
-/// JSON leaves these as they are, but some readers end a line there.
-fn one_line(text: &str) -> String {
-    text.replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029")
-        .replace('\u{85}', "\\u0085")
-        .replace('\u{7f}', "\\u007f")
+/// With JSON's escapes (RFC 8259 section 7), and with those of the characters that some readers end a line at.
+fn quote(text: &str, out: &mut impl Write) -> fmt::Result {
+    let needs_escape = |c: char| c.is_control() || matches!(c, '"' | '\\' | '\u{2028}' | '\u{2029}');
+    out.write_char('"')?;
+    let mut rest = text;
+    while let Some(at) = rest.find(needs_escape) {
+        out.write_str(&rest[..at])?;
+        let mut chars = rest[at..].chars();
+        match chars.next() {
+            Some(c @ ('"' | '\\')) => write!(out, "\\{c}")?,
+            Some('\n') => out.write_str("\\n")?,
+            Some('\r') => out.write_str("\\r")?,
+            Some('\t') => out.write_str("\\t")?,
+            Some(c) => write!(out, "\\u{:04x}", u32::from(c))?,
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    out.write_str(rest)?;
+    out.write_char('"')
 }

@@ -1,13 +1,11 @@
 //! Setting up the log: to standard error, to systemd's journal through it, or to rotated files.
-//!
-//! Files are written by a thread of their own, which never drops a line: when it cannot keep up, those who
-//! log wait for it.
+
+mod gathered;
 
 use std::io;
 use std::path::PathBuf;
 
 use tracing::Subscriber;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -15,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::{fmt, reload};
 
+use self::gathered::Guard;
 use super::line::{Fields, Line};
 
 /// The least important lines that are written.
@@ -113,6 +112,8 @@ pub struct LogOptions {
 pub enum LogError {
     #[error("cannot write logs to {}: {why}; log.directory needs a folder that mailquotad may write to", directory.display())]
     Directory { directory: PathBuf, why: rolling::InitError },
+    #[error("no thread to write the log with: {0}")]
+    Thread(io::Error),
     #[error("logging has been set up already")]
     Twice,
 }
@@ -120,7 +121,7 @@ pub enum LogError {
 /// Keeps the log going. Dropping it writes what is still waiting.
 pub struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
-    _writer: Option<WorkerGuard>,
+    _writer: Option<Guard>,
 }
 
 impl Log {
@@ -140,13 +141,13 @@ impl Log {
                 let files = if *keep > 0 { files.max_log_files(*keep) } else { files };
                 let failed = |why| LogError::Directory { directory: directory.clone(), why };
                 let files = files.build(directory).map_err(failed)?;
-                let (writer, guard) = NonBlockingBuilder::default().lossy(false).finish(files);
+                let (writer, guard) = gathered::gathered(files).map_err(LogError::Thread)?;
                 Log::install(options, writer, Some(guard))
             }
         }
     }
 
-    fn install<W>(options: &LogOptions, writer: W, guard: Option<WorkerGuard>) -> Result<Log, LogError>
+    fn install<W>(options: &LogOptions, writer: W, guard: Option<Guard>) -> Result<Log, LogError>
     where
         W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
     {
@@ -175,7 +176,7 @@ where
 {
     let (filter, handle) = reload::Layer::new(options.level.filter());
     let line = Line { format: options.format, journal: options.target == Target::Journal };
-    let lines = fmt::layer().with_ansi(false).with_writer(writer).fmt_fields(Fields).event_format(line);
+    let lines = fmt::layer().with_ansi(false).with_writer(writer).fmt_fields(Fields(options.format)).event_format(line);
     (handle, tracing_subscriber::registry().with(filter).with(lines))
 }
 

@@ -89,12 +89,67 @@ fn files_hold_every_line_when_the_log_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let files =
         rolling::Builder::new().filename_prefix("mailquotad").filename_suffix("log").build(folder.path()).unwrap();
-    let (writer, guard) = NonBlockingBuilder::default().lossy(false).buffered_lines_limit(2).finish(files);
+    let (writer, guard) = gathered::gathered(files).unwrap();
     let (_handle, subscriber) = subscriber(&LogOptions::default(), writer);
     tracing::subscriber::with_default(subscriber, || (0..1000).for_each(|n| tracing::info!(event = "line", n)));
     drop(guard);
     let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
     assert_eq!(std::fs::read_to_string(file.path()).unwrap().lines().count(), 1000);
+}
+
+/// A file that is written only when the test lets it be.
+struct Slow(Kept, std::sync::mpsc::Receiver<()>);
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // An error means that nobody holds it up any more.
+        let _ = self.1.recv();
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_file_that_cannot_keep_up_is_waited_for() {
+    let (kept, (let_go, held)) = (Kept::default(), std::sync::mpsc::channel());
+    let (writer, guard) = gathered::gathered(Slow(kept.clone(), held)).unwrap();
+    let line = [b'x'; 1 << 16];
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let writer = writer.clone();
+            std::thread::spawn(move || (0..20).for_each(|_| (&writer).write_all(&line).unwrap()))
+        })
+        .collect();
+    // One piece is in the hands of the file, another of a megabyte waits, and so do those with more.
+    assert_eq!(kept.0.lock().len(), 0);
+    assert!(threads.iter().any(|thread| !thread.is_finished()));
+    drop(let_go);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    drop(guard);
+    assert_eq!(kept.0.lock().len(), (4 * 20) << 16);
+}
+
+#[test]
+fn lines_of_many_threads_are_whole_and_in_the_order_of_each() {
+    let kept = Kept::default();
+    let (writer, guard) = gathered::gathered(kept.clone()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let writer = &writer;
+            // As an event comes: with one call.
+            let log = move |n| { writer }.write_all(format!("{thread} {n}\n").as_bytes()).unwrap();
+            scope.spawn(move || (0..5000).for_each(log));
+        }
+    });
+    drop(guard);
+    let text = String::from_utf8(kept.0.lock().clone()).unwrap();
+    for thread in 0..4 {
+        let own = text.lines().filter_map(|line| line.strip_prefix(&format!("{thread} ")));
+        assert!(own.eq((0..5000).map(|n| n.to_string())), "{thread}");
+    }
 }
 
 proptest! {
