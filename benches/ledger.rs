@@ -146,7 +146,7 @@ fn main() -> anyhow::Result<()> {
         (false, true) => (3, Duration::from_millis(500)),
         (false, false) => (9, ROUND),
     };
-    let folder = tempfile::tempdir_in(".").expect("a folder on a disk");
+    let folder = tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).expect("a folder on a disk");
     let engine = SledLedger::open(&folder.path().join("ledger")).expect("the ledger opens");
     fill(&engine);
     let bare = folder.path().join("bare");
