@@ -1,5 +1,7 @@
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -98,7 +100,7 @@ fn files_hold_every_line_when_the_log_is_dropped() {
 }
 
 /// A file that is written only when the test lets it be.
-struct Slow(Kept, std::sync::mpsc::Receiver<()>);
+struct Slow(Kept, mpsc::Receiver<()>);
 
 impl Write for Slow {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -114,7 +116,7 @@ impl Write for Slow {
 
 #[test]
 fn a_file_that_cannot_keep_up_is_waited_for() {
-    let (kept, (let_go, held)) = (Kept::default(), std::sync::mpsc::channel());
+    let (kept, (let_go, held)) = (Kept::default(), mpsc::channel());
     let (writer, guard) = gathered::gathered(Slow(kept.clone(), held)).unwrap();
     let line = [b'x'; 1 << 16];
     let threads: Vec<_> = (0..4)
@@ -130,6 +132,37 @@ fn a_file_that_cannot_keep_up_is_waited_for() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     drop(guard);
     assert_eq!(kept.0.lock().len(), (4 * 20) << 16);
+}
+
+/// A disk that is full until the test has made room.
+struct Full(Kept, Arc<AtomicBool>, mpsc::Sender<()>);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.1.load(Ordering::SeqCst) {
+            // The test may have gone.
+            let _ = self.2.send(());
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_disk_costs_lines_of_the_log_and_nothing_else() {
+    let (kept, full) = (Kept::default(), Arc::new(AtomicBool::new(true)));
+    let (failed, failure) = mpsc::channel();
+    let (writer, guard) = gathered::gathered(Full(kept.clone(), full.clone(), failed)).unwrap();
+    (&writer).write_all(b"lost\n").unwrap();
+    failure.recv().unwrap();
+    full.store(false, Ordering::SeqCst);
+    (&writer).write_all(b"kept\n").unwrap();
+    drop(guard);
+    assert_eq!(*kept.0.lock(), b"kept\n");
 }
 
 #[test]
@@ -161,5 +194,17 @@ proptest! {
         let shown = shown.ok_or_else(|| TestCaseError::fail(text.clone()))?;
         let read: String = if shown.starts_with('"') { serde_json::from_str(shown).unwrap() } else { shown.to_owned() };
         prop_assert_eq!(read, value);
+    }
+
+    #[test]
+    fn any_value_and_number_comes_back_from_json(value in "[\\PC\n\r\t\x00\x1b\x7f\u{85}\u{2028}\"\\\\ ]{0,20}", number: f64, count: i64) {
+        let work = || tracing::info!(event = "x", value = value.as_str(), shown = %value, number, count, yes = true);
+        let text = logged(Format::Json, Target::Stderr, work);
+        let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!((object["value"].as_str(), object["shown"].as_str()), (Some(&*value), Some(&*value)));
+        prop_assert_eq!((object["count"].as_i64(), &object["yes"]), (Some(count), &true.into()));
+        // Its text, for the reader used here is not exact to the last bit.
+        let shown = if number.is_finite() { format!("\"number\":{number},") } else { format!("\"number\":\"{number}\",") };
+        prop_assert!(text.contains(&shown), "{}", text);
     }
 }
