@@ -13,9 +13,9 @@ use smallvec::SmallVec;
 
 use super::account::Account;
 
-/// Transactions remembered in each half of a shard. An smtpd process has one at a time, so all
-/// shards together serve more than a hundred thousand processes.
-const HALF: usize = 4096;
+/// Transactions remembered in each half of a shard. An smtpd process has one at a time, so all shards together
+/// serve more than thirty thousand processes; more room would cost every request a walk through cold memory.
+const HALF: usize = 1024;
 const SHARDS: usize = 32;
 
 /// Accounts remembered of one message, as many as Postfix takes recipients (`smtpd_recipient_limit`). One with
@@ -91,16 +91,17 @@ impl Transactions {
     /// Its recipient is kept where `recipient` gives it.
     pub fn add(&self, key: u64, accounts: &[Arc<Account>], others: bool, recipient: Option<&str>) {
         let mut shard = self.shard(key).lock();
-        if !shard.younger.contains_key(&key) {
-            let known = shard.older.remove(&key).unwrap_or_default();
-            if shard.younger.len() >= HALF {
-                let shard = &mut *shard;
-                std::mem::swap(&mut shard.younger, &mut shard.older);
-                shard.younger.clear();
+        let Shard { younger, older } = &mut *shard;
+        if !younger.contains_key(&key) {
+            // Before it might be dropped with the rest.
+            let known = older.remove(&key).unwrap_or_default();
+            if younger.len() >= HALF {
+                std::mem::swap(younger, older);
+                younger.clear();
             }
-            shard.younger.insert(key, known);
+            younger.insert(key, known);
         }
-        let transaction = shard.younger.entry(key).or_default();
+        let transaction = younger.entry(key).or_default();
         transaction.addresses += 1;
         transaction.others |= others;
         if let Some(recipient) = recipient.filter(|_| transaction.recipients.count < MOST) {
@@ -138,5 +139,19 @@ mod tests {
         }
         let expected = ["anna@example.org", "", "j\u{f6}rg@example.org", "evilx@example.org", &"x".repeat(300)];
         assert_eq!(names.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_and_no_other() {
+        for (others, addresses) in [(1, 2), (HALF - 1, 2), (HALF, 2), (2 * HALF - 1, 2), (2 * HALF, 1)] {
+            let transactions = Transactions::default();
+            transactions.add(0, &[], false, None);
+            for other in 1..=others {
+                transactions.add((other * SHARDS) as u64, &[], false, None);
+            }
+            transactions.add(0, &[], false, None);
+            let found = transactions.take(0).map(|transaction| transaction.addresses);
+            assert_eq!(found, Some(addresses), "{others} others");
+        }
     }
 }
