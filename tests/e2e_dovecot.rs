@@ -18,7 +18,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use support::api::Api;
-use support::daemon::Daemon;
+use support::daemon::{Daemon, user};
 use support::dovecot::{Dovecot, UID};
 use support::imap::message;
 use support::lmtp::deliver;
@@ -30,13 +30,6 @@ const USAGE: &str = include_str!("../packaging/dovecot/2.3/usage.conf");
 
 const ANNA: &str = "anna@example.org";
 
-fn organisation() -> String {
-    format!(
-        "dn: uid=anna,dc=example.org\nobjectClass: inetMailUser\nmail: {ANNA}\nmailUserStatus: active\n\
-         mailQuota: 10G;Trash%1G\n"
-    )
-}
-
 struct Site {
     dovecot: Dovecot,
     api: Api,
@@ -45,12 +38,7 @@ struct Site {
 
 impl Site {
     fn start(more: &str) -> Site {
-        let daemon = Daemon::prepare(&organisation(), "");
-        let socket = daemon.path("dict.sock");
-        daemon.configure("[policy]", "sizes = \"virtual\"\n[policy]");
-        let listen = format!("[dovecot]\nlisten = \"unix:{}\"\nmode = \"0666\"\n[http]", socket.display());
-        daemon.configure("[http]", &listen);
-        let mut daemon = daemon;
+        let mut daemon = Daemon::hearing_dovecot(&user("anna", "10G;Trash%1G"), "");
         daemon.run();
         let dovecot = Dovecot::start(daemon.folder.path(), &daemon.path("mail"), &[ANNA], &[USAGE], more);
         let api = Api::connect(&daemon.path("api.sock"));

@@ -6,15 +6,17 @@ mod support {
     pub mod dovecot_2_4;
     pub mod imap;
     pub mod lmtp;
+    pub mod script;
     pub mod spool;
     pub mod wait;
 }
 
 use support::api::Api;
-use support::daemon::Daemon;
+use support::daemon::{Daemon, user};
 use support::dovecot_2_4::Dovecot24;
 use support::imap::message;
 use support::lmtp::deliver;
+use support::script::Script;
 use support::spool::cells_on_disk;
 use support::wait::until;
 
@@ -26,10 +28,7 @@ const ANNA: &str = "anna@example.org";
 #[test]
 fn every_way_of_changing_a_mailbox_shows_in_the_right_cell() {
     let mut dovecot = Dovecot24::prepare();
-    let ldif = format!(
-        "dn: uid=anna,dc=example.org\nobjectClass: inetMailUser\nmail: {ANNA}\nmailUserStatus: active\nmailQuota: 1G\n"
-    );
-    let mut daemon = Daemon::prepare(&ldif, "");
+    let mut daemon = Daemon::prepare(&user("anna", "1G"), "");
     let mail = format!("path = \"{}/mail/%d/%n\"", daemon.folder.path().display());
     daemon.configure(&mail, &format!("path = \"{}/%d/%n\"\nsizes = \"virtual\"", dovecot.path("mail").display()));
     let socket = dovecot.path("dict.sock");
@@ -74,26 +73,27 @@ fn every_way_of_changing_a_mailbox_shows_in_the_right_cell() {
     assert_eq!(api.cells(ANNA), disk());
     // The totals of quota_clone have come as well.
     drop(imap);
-    let metrics = |name: &str| {
-        let output = std::process::Command::new("curl")
-            .args(["-s", "--unix-socket"])
-            .arg(daemon.path("api.sock"))
-            .arg("http://mailquotad/metrics")
-            .output()
-            .unwrap();
-        String::from_utf8(output.stdout).unwrap().contains(name)
-    };
-    until("a total agrees", || metrics("mailquotad_dict_totals_total{result=\"agreed\"}"));
+    let agreed = "mailquotad_dict_totals_total{result=\"agreed\"}";
+    until("a total agrees", || daemon.metric(agreed).is_some());
     assert!(!dovecot.log().contains("Error"), "Dovecot had trouble:\n{}", dovecot.log());
+}
+
+#[tokio::test]
+async fn its_script_is_given_every_word_as_it_is() {
+    let mut dovecot = Dovecot24::prepare();
+    let script = Script::put(&dovecot.path(""));
+    dovecot.start(&["service quota-warning {\n  executable = script /run/mailquotad/script/run\n  user = nobody\n  \
+                     unix_listener /run/mailquotad/called {\n    mode = 0666\n  }\n}\n"]);
+    let socket = dovecot.path("called");
+    // A connection without a call is an error to it.
+    until("the script can be called", || socket.exists());
+    script.try_every_word(&socket).await;
 }
 
 #[test]
 fn its_own_warnings_are_heard() {
     let mut dovecot = Dovecot24::prepare();
-    let ldif = format!(
-        "dn: uid=anna,dc=example.org\nobjectClass: inetMailUser\nmail: {ANNA}\nmailUserStatus: active\nmailQuota: 1G\n"
-    );
-    let mut daemon = Daemon::prepare(&ldif, "");
+    let mut daemon = Daemon::prepare(&user("anna", "1G"), "");
     let mail = format!("path = \"{}/mail/%d/%n\"", daemon.folder.path().display());
     daemon.configure(&mail, &format!("path = \"{}/%d/%n\"\nsizes = \"virtual\"", dovecot.path("mail").display()));
     let socket = dovecot.path("quota-warning");

@@ -12,7 +12,7 @@ mod support {
 }
 
 use support::api::Api;
-use support::daemon::Daemon;
+use support::daemon::{Daemon, user};
 use support::dovecot::Dovecot;
 use support::imap::message;
 use support::lmtp::deliver;
@@ -25,23 +25,15 @@ const SETQUOTA: &str = include_str!("../packaging/dovecot/2.3/setquota.conf");
 
 const ANNA: &str = "anna@example.org";
 
-fn daemon(store: &str, more: &str) -> Daemon {
-    let ldif = format!(
-        "dn: uid=anna,dc=example.org\nobjectClass: inetMailUser\nmail: {ANNA}\nmailUserStatus: active\n\
-         mailQuota: 1G;Archive%100M\n"
-    );
-    let mut daemon = Daemon::prepare(&ldif, "");
-    let socket = daemon.path("dict.sock");
-    let listen = format!("[dovecot]\nlisten = \"unix:{}\"\nmode = \"0666\"\n{more}[http]", socket.display());
-    daemon.configure("[http]", &listen);
-    daemon.configure("[policy]", &format!("{store}\n[policy]"));
+fn daemon(more: &str) -> Daemon {
+    let mut daemon = Daemon::hearing_dovecot(&user("anna", "1G;Archive%100M"), more);
     daemon.run();
     daemon
 }
 
 #[test]
 fn dovecot_is_told_how_much_there_is_and_refuses_by_it() {
-    let daemon = daemon("sizes = \"virtual\"", "");
+    let daemon = daemon("");
     // A limit of 100 KiB instead of the 1 GiB that the page shows.
     let dict = DICT.replace("storage=1G", "storage=100K");
     let dovecot = Dovecot::start(daemon.folder.path(), &daemon.path("mail"), &[ANNA], &[&dict], "");
@@ -72,7 +64,7 @@ fn dovecot_is_told_how_much_there_is_and_refuses_by_it() {
 fn an_admin_sets_quotas_by_imap_and_nobody_else_does() {
     let user = |id: &str| format!("limit_setters = [\"{id}\"]\n");
     for (setters, heard) in [(user("nobody"), true), (String::new(), false), (user("daemon"), false)] {
-        let daemon = daemon("sizes = \"virtual\"", &setters);
+        let daemon = daemon(&setters);
         let dovecot = Dovecot::start(daemon.folder.path(), &daemon.path("mail"), &[ANNA], &[USAGE, SETQUOTA], "");
         let ldif = daemon.ldif();
         let mut imap = dovecot.login(ANNA);
@@ -102,10 +94,10 @@ fn an_admin_sets_quotas_by_imap_and_nobody_else_does() {
 
 #[test]
 fn what_cannot_be_measured_is_what_dovecot_says() {
-    let daemon = daemon("", "");
+    let daemon = daemon("");
     let maildir =
         format!("path = \"{}/mail/%d/%n\"\nmeasure_after_delivery = \"100ms\"\n", daemon.folder.path().display());
-    let maildir = maildir + "watch = \"off\"\n";
+    let maildir = maildir + "watch = \"off\"\nsizes = \"virtual\"\n";
     daemon.configure(&maildir, "kind = \"reported\"\n");
     let mut daemon = daemon;
     assert!(daemon.stop("TERM").success());

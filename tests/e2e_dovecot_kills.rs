@@ -108,11 +108,8 @@ fn twenty_rounds_of_kills_leave_the_cells_right() {
         )
     };
     let ldif: String = (0..USERS).map(entry).collect();
-    let mut daemon = Daemon::prepare(&ldif, "");
+    let mut daemon = Daemon::hearing_dovecot(&ldif, "");
     let socket = daemon.path("dict.sock");
-    let listen = format!("[dovecot]\nlisten = \"unix:{}\"\nmode = \"0666\"\n[http]", socket.display());
-    daemon.configure("[http]", &listen);
-    daemon.configure("[policy]", "sizes = \"virtual\"\n[policy]");
     daemon.run();
     let users: Vec<String> = (0..USERS).map(user).collect();
     let names: Vec<&str> = users.iter().map(String::as_str).collect();

@@ -15,7 +15,7 @@ mod support {
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use support::api::Api;
-use support::daemon::Daemon;
+use support::daemon::{Daemon, user};
 use support::dovecot::Dovecot;
 use support::imap::message;
 use support::postfix::Postfix;
@@ -37,15 +37,7 @@ struct Site {
 
 impl Site {
     fn start(quota: &str, more: &str) -> Site {
-        let ldif = format!(
-            "dn: uid=anna,dc=example.org\nobjectClass: inetMailUser\nmail: {ANNA}\nmailUserStatus: active\n\
-             mailQuota: {quota}\n"
-        );
-        let mut daemon = Daemon::prepare(&ldif, more);
-        let socket = daemon.path("dict.sock");
-        let listen = format!("[dovecot]\nlisten = \"unix:{}\"\nmode = \"0666\"\n[http]", socket.display());
-        daemon.configure("[http]", &listen);
-        daemon.configure("[policy]", "sizes = \"virtual\"\n[policy]");
+        let mut daemon = Daemon::hearing_dovecot(&user("anna", quota), more);
         daemon.run();
         let (root, mail) = (daemon.folder.path(), daemon.path("mail"));
         let dovecot = Dovecot::start(root, &mail, &[ANNA], &[USAGE], "");

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use support::api::Api;
-use support::daemon::{Daemon, free_port};
+use support::daemon::{Daemon, free_port, user};
 use support::dovecot::{Dovecot, PASSWORD};
 use support::imap::message;
 use support::lmtp::deliver;
@@ -30,20 +30,15 @@ use support::wait::until;
 
 const USAGE: &str = include_str!("../packaging/dovecot/2.3/usage.conf");
 
+const AGREED: &str = "mailquotad_dict_totals_total{result=\"agreed\"}";
+
 const ANNA: &str = "anna@example.org";
 const BEN: &str = "ben@example.org";
 
 /// A daemon that hears Dovecot at `listen`, and nothing else: the mail store is not watched.
 fn daemon(listen: &str) -> Daemon {
-    let user = |name: &str| {
-        format!(
-            "dn: uid={name},dc=example.org\nobjectClass: inetMailUser\nmail: {name}@example.org\nmailUserStatus: active\n\
-             mailQuota: 1G\n\n"
-        )
-    };
-    let mut daemon = Daemon::prepare(&(user("anna") + &user("ben")), "");
-    let listen = listen.replace("DIR", &daemon.folder.path().display().to_string());
-    daemon.configure("[http]", &format!("[dovecot]\nlisten = \"{listen}\"\nmode = \"0666\"\n[http]"));
+    let listen = format!("[dovecot]\nlisten = \"{listen}\"\nmode = \"0666\"\n");
+    let mut daemon = Daemon::prepare(&(user("anna", "1G") + &user("ben", "1G")), &listen);
     daemon.configure("[policy]", "sizes = \"virtual\"\n[policy]");
     daemon.run();
     daemon
@@ -161,16 +156,7 @@ fn a_dict_server_over_tcp_hears_the_same() {
     until("Ben's is Ben's", || api.cell(BEN, "INBOX").1 == 1);
     // The total comes at the end of the session, and agrees.
     drop(imap);
-    let metrics = || {
-        let output = std::process::Command::new("curl")
-            .args(["-s", "--unix-socket"])
-            .arg(daemon.path("api.sock"))
-            .arg("http://mailquotad/metrics")
-            .output()
-            .unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    };
-    until("a total agrees", || metrics().contains("mailquotad_dict_totals_total{result=\"agreed\"}"));
+    until("a total agrees", || daemon.metric(AGREED).is_some());
     assert!(relayed.load(Ordering::SeqCst) > 0, "it came by the relay");
     assert_eq!(api.cells(ANNA), cells_on_disk(&daemon.path("mail/example.org/anna")));
     assert!(!dovecot.log().contains("dict"), "Dovecot had trouble:\n{}", dovecot.log());

@@ -36,7 +36,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use support::daemon::{Daemon, free_port, put_message};
+use support::daemon::{Daemon, free_port, put_message, user};
 use support::postfix::{Postfix, give};
 use support::tap::{Handover, Tap};
 use support::wait::until;
@@ -58,13 +58,7 @@ fn delivered(daemon: &Daemon, user: &str) -> Vec<String> {
 #[test]
 fn fifty_kills_lose_no_notice_and_repeat_none_that_they_did_not_interrupt() {
     let names: Vec<String> = (0..ROUNDS).map(|n| format!("user{n}")).collect();
-    let mut ldif = String::from("version: 1\n");
-    for name in &names {
-        ldif.push_str(&format!(
-            "\ndn: uid={name},dc=example.org\nobjectClass: inetMailUser\nmail: {name}@example.org\nmailUserStatus: \
-             active\nmailQuota: 10K\n"
-        ));
-    }
+    let ldif: String = names.iter().map(|name| user(name, "10K")).collect();
     let (tapped, port) = (free_port(), free_port());
     let notify = format!(
         "[notify]\nenabled = true\nfrom = \"quota@example.org\"\npostmaster = \"nobody\"\nserver = \"127.0.0.1:{tapped}\"\n"
@@ -92,15 +86,7 @@ fn fifty_kills_lose_no_notice_and_repeat_none_that_they_did_not_interrupt() {
     }
     daemon.ok(&["resync", "--all"]);
     until("every account has its notice", || names.iter().all(|name| !delivered(&daemon, name).is_empty()));
-    until("nothing waits", || {
-        let metrics = std::process::Command::new("curl")
-            .args(["-s", "--unix-socket"])
-            .arg(daemon.path("api.sock"))
-            .arg("http://mailquotad/metrics")
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&metrics.stdout).contains("mailquotad_notices_waiting 0\n")
-    });
+    until("nothing waits", || daemon.metric("mailquotad_notices_waiting") == Some(0));
     until("every connection has ended", || tap.open() == 0);
 
     let mut taken: BTreeMap<String, Vec<Handover>> = BTreeMap::new();

@@ -5,83 +5,21 @@
 
 mod support {
     pub mod daemon;
+    pub mod dovecot;
+    pub mod imap;
+    pub mod postfix;
     pub mod wait;
 }
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use mailquotad::mailer::{LmtpMailer, LmtpOptions, Mail, MailError, Mailer, SmtpMailer, SmtpOptions, Tls};
-use support::wait::until;
-
-/// `nobody` owns the mail.
-const UID: u32 = 65534;
-
-struct Dovecot {
-    folder: tempfile::TempDir,
-    process: Child,
-}
-
-impl Dovecot {
-    fn start() -> Dovecot {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        fs::create_dir(root.join("mail")).unwrap();
-        std::os::unix::fs::chown(root.join("mail"), Some(UID), Some(UID)).unwrap();
-        let dir = root.display();
-        let config = format!(
-            "protocols = lmtp\nbase_dir = {dir}/run\nstate_dir = {dir}/state\nlog_path = {dir}/log\nssl = no\n\
-             default_internal_user = dovecot\ndefault_login_user = dovenull\nfirst_valid_uid = {UID}\n\
-             mail_location = maildir:{dir}/mail/%n\nmail_home = {dir}/mail/%n\nmail_uid = {UID}\nmail_gid = {UID}\n\
-             auth_username_format = %Lu\n\
-             passdb {{\n  driver = static\n  args = nopassword=y\n}}\n\
-             userdb {{\n  driver = static\n  args = uid={UID} gid={UID} home={dir}/mail/%n allow_all_users=yes\n}}\n\
-             service lmtp {{\n  unix_listener {dir}/lmtp.sock {{\n    mode = 0666\n  }}\n}}\n\
-             service anvil {{\n  chroot =\n}}\nservice stats {{\n  chroot =\n}}\n"
-        );
-        fs::write(root.join("dovecot.conf"), config).unwrap();
-        let process = Command::new("dovecot")
-            .arg("-F")
-            .arg("-c")
-            .arg(root.join("dovecot.conf"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("dovecot is installed; `make test` does that");
-        let mut dovecot = Dovecot { folder, process };
-        until("Dovecot listens", || {
-            if let Some(ended) = dovecot.process.try_wait().unwrap() {
-                panic!("Dovecot ended with {ended}:\n{}", dovecot.log());
-            }
-            std::os::unix::net::UnixStream::connect(dovecot.socket()).is_ok()
-        });
-        dovecot
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("lmtp.sock")
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Dovecot {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
-        let _ = self.process.wait();
-        if std::thread::panicking() {
-            eprintln!("--- Dovecot's log\n{}", self.log());
-        }
-    }
-}
+use support::dovecot::{Dovecot, listener, until_listening};
 
 fn mail(to: &str) -> Mail {
     let text = b"Subject: x\r\nMessage-ID: <1@example.org>\r\n\r\nA line.\r\n.\r\n..and dots.\r\n".to_vec();
@@ -94,6 +32,19 @@ fn lmtp(server: &str) -> LmtpMailer {
     LmtpMailer::new(options)
 }
 
+fn smtp(port: u16, tls: Tls) -> SmtpMailer {
+    let options = SmtpOptions {
+        host: "127.0.0.1".into(),
+        port,
+        tls,
+        ca_file: None,
+        login: None,
+        hello: "localhost".into(),
+        timeout: Duration::from_secs(30),
+    };
+    SmtpMailer::new(&options).unwrap()
+}
+
 fn delivered(folder: &Path) -> Vec<String> {
     let files = fs::read_dir(folder).into_iter().flatten();
     files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
@@ -101,10 +52,14 @@ fn delivered(folder: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn a_notice_goes_into_the_store_as_it_is() {
-    let dovecot = Dovecot::start();
-    let mailer = lmtp(&format!("unix:{}", dovecot.socket().display()));
-    mailer.send(&mail("anna@example.org")).await.unwrap();
-    let found = delivered(&dovecot.folder.path().join("mail/anna/new"));
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (store, socket) = (folder.path().join("mail"), folder.path().join("lmtp.sock"));
+    fs::create_dir(&store).unwrap();
+    let _dovecot = Dovecot::start(folder.path(), &store, &["anna@example.org"], &[], &listener("lmtp", &socket));
+    until_listening(&socket);
+    lmtp(&format!("unix:{}", socket.display())).send(&mail("anna@example.org")).await.unwrap();
+    let found = delivered(&store.join("example.org/anna/new"));
     assert_eq!(found.len(), 1);
     assert!(
         found[0].contains("Message-ID: <1@example.org>") && found[0].contains("\n.\n..and dots.\n"),
@@ -168,16 +123,7 @@ async fn whatever_a_server_says_is_understood() {
 async fn the_same_by_smtp() {
     for (replies, expected) in DIALOGS {
         let (port, talk) = server(replies);
-        let options = SmtpOptions {
-            host: "127.0.0.1".into(),
-            port,
-            tls: Tls::Never,
-            ca_file: None,
-            login: None,
-            hello: "localhost".into(),
-            timeout: Duration::from_secs(30),
-        };
-        let sent = SmtpMailer::new(&options).unwrap().send(&mail("anna@example.org")).await;
+        let sent = smtp(port, Tls::Never).send(&mail("anna@example.org")).await;
         let heard = talk.join().unwrap();
         match (sent, expected) {
             (Ok(()), None) => assert!(heard.contains("RCPT TO:<anna@example.org>\r\n"), "{heard}"),
@@ -196,16 +142,7 @@ async fn the_same_by_smtp() {
 #[tokio::test]
 async fn a_server_without_starttls_gets_nothing_where_tls_is_required() {
     let (port, talk) = server(&["220 x\r\n", "250 x\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 ok\r\n"]);
-    let options = SmtpOptions {
-        host: "127.0.0.1".into(),
-        port,
-        tls: Tls::Required,
-        ca_file: None,
-        login: None,
-        hello: "localhost".into(),
-        timeout: Duration::from_secs(30),
-    };
-    let sent = SmtpMailer::new(&options).unwrap().send(&mail("anna@example.org")).await;
+    let sent = smtp(port, Tls::Required).send(&mail("anna@example.org")).await;
     assert!(sent.is_err());
     assert!(!talk.join().unwrap().contains("MAIL FROM"), "nothing is said in the clear");
 }

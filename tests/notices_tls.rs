@@ -5,85 +5,28 @@
 mod support {
     pub mod certificates;
     pub mod daemon;
+    pub mod dovecot;
+    pub mod imap;
     pub mod postfix;
     pub mod wait;
 }
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use mailquotad::mailer::{Login, Mail, MailError, Mailer, SmtpMailer, SmtpOptions, Tls};
 use support::certificates::certify;
-use support::daemon::{Daemon, free_port, put_message};
+use support::daemon::{Daemon, free_port, put_message, user};
+use support::dovecot::{Dovecot, PASSWORD, listener, until_listening};
 use support::postfix::Postfix;
 use support::wait::until;
-
-/// Dovecot's authentication service alone, for whoever knows the password.
-struct Logins {
-    folder: PathBuf,
-    process: Child,
-}
-
-impl Logins {
-    fn start(root: &Path) -> Logins {
-        let folder = root.join("dovecot");
-        fs::create_dir(&folder).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-        let dir = folder.display();
-        let config = format!(
-            "protocols =\nbase_dir = {dir}/run\nstate_dir = {dir}/state\nlog_path = {dir}/log\nssl = no\n\
-             default_internal_user = dovecot\ndefault_login_user = dovenull\nauth_mechanisms = plain login\n\
-             passdb {{\n  driver = static\n  args = password=correct-horse\n}}\n\
-             userdb {{\n  driver = static\n  args = uid=65534 gid=65534 home=/nonexistent\n}}\n\
-             service auth {{\n  unix_listener {dir}/auth.sock {{\n    mode = 0666\n  }}\n}}\n\
-             service anvil {{\n  chroot =\n}}\nservice stats {{\n  chroot =\n}}\n"
-        );
-        fs::write(folder.join("dovecot.conf"), config).unwrap();
-        let process = Command::new("dovecot")
-            .arg("-F")
-            .arg("-c")
-            .arg(folder.join("dovecot.conf"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("dovecot is installed; `make test` does that");
-        let mut logins = Logins { folder, process };
-        until("Dovecot checks logins", || {
-            if let Some(ended) = logins.process.try_wait().unwrap() {
-                panic!("Dovecot ended with {ended}:\n{}", logins.log());
-            }
-            std::os::unix::net::UnixStream::connect(logins.socket()).is_ok()
-        });
-        logins
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.join("auth.sock")
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Logins {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
-        let _ = self.process.wait();
-        if std::thread::panicking() {
-            eprintln!("--- Dovecot's log\n{}", self.log());
-        }
-    }
-}
 
 /// A submission service on one port with STARTTLS, and on another with TLS from the first byte; both take mail from
 /// whoever has logged in, and nobody may log in in the clear.
 struct Submission {
-    logins: Logins,
+    _logins: Dovecot,
     postfix: Postfix,
     smtps: u16,
 }
@@ -91,9 +34,10 @@ struct Submission {
 impl Submission {
     fn start(root: &Path, port: u16, users: &[&str]) -> Submission {
         certify(root);
-        let logins = Logins::start(root);
-        let mail = root.join("mail");
+        let (mail, socket) = (root.join("mail"), root.join("auth.sock"));
         fs::create_dir_all(&mail).unwrap();
+        let logins = Dovecot::start(root, &mail, &["quota"], &[], &listener("auth", &socket));
+        until_listening(&socket);
         let main = format!(
             "smtpd_tls_cert_file = {root}/cert.pem\nsmtpd_tls_key_file = {root}/key.pem\n\
              smtpd_tls_security_level = may\nsmtpd_tls_auth_only = yes\nsmtpd_tls_received_header = yes\n\
@@ -101,12 +45,12 @@ impl Submission {
              smtpd_sasl_path = {socket}\nsmtpd_client_restrictions = permit_sasl_authenticated, reject\n\
              smtpd_recipient_restrictions = permit_sasl_authenticated, reject\nsmtpd_delay_reject = yes\n",
             root = root.display(),
-            socket = logins.socket().display(),
+            socket = socket.display(),
         );
         let smtps = free_port();
         let master = format!("127.0.0.1:{smtps} inet n - n - - smtpd\n  -o smtpd_tls_wrappermode=yes\n");
         let postfix = Postfix::start_with_services(port, root, &mail, users, &main, &master);
-        Submission { logins, postfix, smtps }
+        Submission { _logins: logins, postfix, smtps }
     }
 }
 
@@ -124,7 +68,7 @@ async fn encrypted_from_the_start_or_by_starttls_with_the_right_password_and_a_c
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let server = Submission::start(folder.path(), free_port(), &["anna@example.org"]);
     let (starttls, smtps) = (server.postfix.port, server.smtps);
-    let (ca, right) = (true, Some("correct-horse"));
+    let (ca, right) = (true, Some(PASSWORD));
     let table: [Row; 9] = [
         (starttls, Tls::Required, ca, right, None),
         (starttls, Tls::Offered, ca, right, None),
@@ -176,17 +120,14 @@ async fn encrypted_from_the_start_or_by_starttls_with_the_right_password_and_a_c
 fn a_notice_waits_for_the_right_password_and_is_never_sent_without() {
     let port = free_port();
     let mut daemon = Daemon::prepare(
-        "version: 1\n\ndn: uid=anna,dc=example.org\nobjectClass: inetMailUser\nmail: anna@example.org\n\
-         mailUserStatus: active\nmailQuota: 20K\n",
+        &user("anna", "20K"),
         &format!(
             "[notify]\nenabled = true\nfrom = \"quota@example.org\"\nserver = \"127.0.0.1:{port}\"\n\
-             tls = \"required\"\nca_file = \"FOLDER/ca.pem\"\nlogin = \"quota\"\npassword_file = \"FOLDER/secret\"\n"
+             tls = \"required\"\nca_file = \"DIR/ca.pem\"\nlogin = \"quota\"\npassword_file = \"DIR/password\"\n"
         ),
     );
     let root = daemon.folder.path().to_owned();
-    let config = fs::read_to_string(root.join("mailquotad.toml")).unwrap();
-    fs::write(root.join("mailquotad.toml"), config.replace("FOLDER", &root.display().to_string())).unwrap();
-    fs::write(root.join("secret"), "stale\n").unwrap();
+    fs::write(root.join("password"), "stale\n").unwrap();
     let server = Submission::start(&root, port, &["anna@example.org"]);
     let anna = daemon.maildir("example.org", "anna");
     put_message(&anna, "1", 30_000, "Subject: x");
@@ -197,12 +138,12 @@ fn a_notice_waits_for_the_right_password_and_is_never_sent_without() {
     assert!(daemon.log().contains("event=mailer-away"));
     assert!(mails(&anna.join("new")).is_empty());
 
-    fs::write(root.join("secret"), "correct-horse\n").unwrap();
+    fs::write(root.join("password"), format!("{PASSWORD}\n")).unwrap();
     assert!(daemon.stop("TERM").success());
     daemon.run();
     until("the notice is there", || mails(&anna.join("new")).len() == 1);
     let notice = mails(&anna.join("new")).remove(0);
     assert!(notice.contains("(using TLSv1.") && notice.contains("Auto-Submitted: auto-generated"), "{notice}");
-    assert!(!daemon.log().contains("correct-horse"), "no secret in the log");
+    assert!(!daemon.log().contains(PASSWORD), "no secret in the log");
     drop(server);
 }

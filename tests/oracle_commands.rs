@@ -53,15 +53,8 @@ impl Site {
         put_message(&maildir.join(folder), "1", size, "Subject: x");
     }
 
-    fn waiting(&self) -> usize {
-        let metrics = Command::new("curl")
-            .args(["-s", "--unix-socket"])
-            .arg(self.daemon.path("api.sock"))
-            .arg("http://mailquotad/metrics")
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&metrics.stdout).into_owned();
-        text.lines().find_map(|line| line.strip_prefix("mailquotad_notices_waiting ")).unwrap().parse().unwrap()
+    fn waiting(&self) -> Option<u64> {
+        self.daemon.metric("mailquotad_notices_waiting")
     }
 }
 
@@ -116,14 +109,14 @@ fn the_commands_do_what_the_originals_did() {
     assert!(told.contains("anna@example.org default: 92% used, rule at 90%: told\n"), "{told}");
     assert!(told.ends_with("1 notices made, 0 users told not long ago\n"), "{told}");
     assert!(site.ok("imquotacheck", &["-n"]).ends_with("0 notices made, 1 users told not long ago\n"));
-    until("the notice waits", || site.waiting() == 1);
+    until("the notice waits", || site.waiting() == Some(1));
     // A report goes by the least percentage of the rules, unless -i says otherwise.
     let report = site.ok("imquotacheck", &[]);
     assert!(report.contains("anna@example.org") && !report.contains("ben@"), "{report}");
     assert!(site.ok("imquotacheck", &["-i"]).contains("ben@example.org"));
     // The notices of a check know of it too.
     site.daemon.output(&["check", "--notify"]);
-    until("only what is news is added: the domain's and nobody's", || site.waiting() == 1);
+    until("only what is news is added: the domain's and nobody's", || site.waiting() == Some(1));
 }
 
 #[test]

@@ -11,7 +11,6 @@ mod support {
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use mailquotad::account::{Entry, EntryId};
@@ -23,18 +22,6 @@ use support::daemon::{Daemon, put_message};
 use support::site::{Site, account};
 use support::slapd::{DAEMON, PASSWORD, SUFFIX, Slapd, dn, user};
 use support::wait::until;
-
-fn metric(daemon: &Daemon, name: &str) -> u64 {
-    let metrics = Command::new("curl")
-        .args(["-s", "--unix-socket"])
-        .arg(daemon.path("api.sock"))
-        .arg("http://mailquotad/metrics")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&metrics.stdout).into_owned();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    value.and_then(|value| value.parse().ok()).unwrap_or_default()
-}
 
 fn fill(maildir: &Path, size: usize) {
     put_message(maildir, "1", size, "Subject: x");
@@ -64,20 +51,20 @@ fn in_an_ldif_file_it_follows_the_standing_and_drift_is_put_right() {
         values.map(value).collect::<Vec<_>>()
     };
     until("anna is over", || flags() == ["TRUE", "FALSE"]);
-    assert_eq!(metric(&daemon, "mailquotad_flag_drift_total"), 0, "nothing has drifted");
+    assert_eq!(daemon.metric("mailquotad_flag_drift_total"), Some(0), "nothing has drifted");
     // By hand: one is taken away, the other set.
     daemon.edit_ldif(|ldif| ldif.replace("quotaOverFlag: TRUE\n", ""));
     until("anna's is back", || flags() == ["TRUE", "FALSE"]);
     daemon.edit_ldif(|ldif| ldif.replace("quotaOverFlag: FALSE", "quotaOverFlag: true"));
     until("ben's is gone again", || flags() == ["TRUE", "FALSE"]);
-    until("both are counted", || metric(&daemon, "mailquotad_flag_drift_total") == 2);
+    until("both are counted", || daemon.metric("mailquotad_flag_drift_total") == Some(2));
     assert!(daemon.log().contains("event=flag-drifted account=ben@example.org found=true wanted=FALSE"));
     fs::remove_file(anna.join("cur/1,S=30000:2,S")).unwrap();
     daemon.ok(&["resync", "anna@example.org"]);
     until("anna has room", || flags() == ["FALSE", "FALSE"]);
-    assert_eq!(metric(&daemon, "mailquotad_flag_drift_total"), 2);
+    assert_eq!(daemon.metric("mailquotad_flag_drift_total"), Some(2));
     // What is stored is not written twice, and nothing is left over.
-    until("nothing waits", || metric(&daemon, "mailquotad_outbox") == 0);
+    until("nothing waits", || daemon.metric("mailquotad_outbox") == Some(0));
 }
 
 #[test]
@@ -122,7 +109,7 @@ fn in_a_real_slapd_drift_made_by_hand_is_repaired() {
     until("whatever it was changed to", || flag("ann") == "over-quota");
     modify("ben", "replace: employeeType\nemployeeType: Overdue\n");
     until("ben's is taken away", || flag("ben").is_empty());
-    until("all are counted", || metric(&daemon, "mailquotad_flag_drift_total") == 3);
+    until("all are counted", || daemon.metric("mailquotad_flag_drift_total") == Some(3));
     // Drift while the daemon is away is found by the next start.
     assert!(daemon.stop("TERM").success());
     modify("ann", "delete: employeeType\n");

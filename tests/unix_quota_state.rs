@@ -32,13 +32,13 @@ impl UnixQuotas for Table {
         self.asked.lock().push(user.into());
         if *self.down.lock() {
             let problem = Problem { place: Some("/home".into()), why: "away".into() };
-            return Readings { problems: vec![problem], ..Readings::default() };
+            return Readings { problems: vec![problem], known: true, ..Readings::default() };
         }
         let found = self.used.lock().get(user).map(|used| {
             let bytes = Resource { used: *used, hard: 1000, ..Resource::default() };
             Found { place: "/home".into(), kind: Kind::User, reading: Reading { bytes, files: Resource::default() } }
         });
-        Readings { found: found.into_iter().collect(), ..Readings::default() }
+        Readings { known: found.is_some(), found: found.into_iter().collect(), ..Readings::default() }
     }
 }
 

@@ -5,9 +5,14 @@
 
 mod support {
     pub mod daemon;
+    pub mod dovecot;
+    pub mod imap;
+    pub mod lmtp;
     pub mod postfix;
+    pub mod script;
     pub mod site;
     pub mod wait;
+    pub mod webhook;
 }
 
 use std::fs;
@@ -15,17 +20,19 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
 
 use mailquotad::directory::Change;
-use mailquotad::mailer::{LmtpMailer, LmtpOptions, Mail, Mailer};
 use mailquotad::service::notify::stage::Event;
-use support::daemon::{Daemon, put_message};
-use support::postfix::give;
+use support::daemon::{Daemon, put_message, user};
+use support::dovecot::{Dovecot, listener};
+use support::imap::message;
+use support::lmtp::deliver;
+use support::script::Script;
 use support::site::{Site, account, domain};
 use support::wait::until;
+use support::webhook::{answer, body};
 
 const NOTIFY: &str = "[notify]\nfrom = \"quota@example.org\"\n";
 
@@ -94,135 +101,51 @@ fn an_account_that_comes_in_with_its_usage_has_crossed_nothing() {
     assert_eq!(site.accounting.notices.waiting().len(), 1, "from there on it is as for all");
 }
 
-/// A Dovecot that delivers by LMTP, counts, warns us at half of the quota, and runs a script for whoever calls it.
-struct Dovecot {
-    root: PathBuf,
-    master: Child,
+/// A Dovecot that counts, warns us at half of the quota, and hands what it is told at `quota-warning` to a script.
+fn warner(run: &Path, mail: &Path) -> (Dovecot, Script) {
+    let (script, socket) = (Script::put(run), run.join("quota-warning"));
+    let more = format!(
+        "mail_plugins = quota\nplugin {{\n  quota = count:User quota\n  quota_vsizes = yes\n  \
+         quota_rule = *:storage=100K\n  quota_warning = storage=50%% unix:{run}/warned.sock 50 %u\n}}\n\
+         service quota-warning {{\n  executable = script {run}/script/run\n  user = nobody\n}}\n{listener}",
+        run = run.display(),
+        listener = listener("quota-warning", &socket),
+    );
+    let dovecot = Dovecot::start(run, mail, &["anna@example.org"], &[], &more);
+    // A connection without a call is an error to it.
+    until("the script can be called", || socket.exists());
+    (dovecot, script)
 }
 
-impl Dovecot {
-    fn start(run: &Path) -> Dovecot {
-        let root = run.join("dovecot");
-        for part in ["", "out"] {
-            fs::create_dir(root.join(part)).unwrap();
-            fs::set_permissions(root.join(part), fs::Permissions::from_mode(0o777)).unwrap();
-        }
-        let script = root.join("quota-warning.sh");
-        fs::write(&script, format!("#!/bin/sh\necho \"$@\" >{}/out/said\n", root.display())).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-        let config = format!(
-            "protocols = lmtp\nbase_dir = {dir}/run\nstate_dir = {dir}/state\nlog_path = {dir}/log\nssl = no\n\
-             default_internal_user = dovecot\ndefault_login_user = dovenull\nfirst_valid_uid = 1\n\
-             mail_location = maildir:{mail}/%d/%n\nmail_home = {dir}/home/%n\nmail_uid = 65534\nmail_gid = 65534\n\
-             auth_username_format = %Lu\nmail_plugins = quota\n\
-             plugin {{\n  quota = count:User quota\n  quota_vsizes = yes\n  quota_rule = *:storage=100K\n  \
-             quota_warning = storage=50%% unix:{run}/warned.sock 50 %u\n}}\n\
-             passdb {{\n  driver = static\n  args = nopassword=y\n}}\n\
-             userdb {{\n  driver = static\n  args = uid=65534 gid=65534 home={dir}/home/%n allow_all_users=yes\n}}\n\
-             service lmtp {{\n  unix_listener {dir}/lmtp.sock {{\n    mode = 0666\n  }}\n}}\n\
-             service quota-warning {{\n  executable = script {script}\n  user = nobody\n  \
-             unix_listener {dir}/quota-warning {{\n    mode = 0666\n  }}\n}}\n\
-             service anvil {{\n  chroot =\n}}\nservice stats {{\n  chroot =\n}}\n",
-            dir = root.display(),
-            mail = run.join("mail").display(),
-            run = run.display(),
-            script = script.display(),
-        );
-        fs::write(root.join("dovecot.conf"), config).unwrap();
-        fs::create_dir(root.join("home")).unwrap();
-        give(&root.join("home"), 65534);
-        let master = Command::new("dovecot")
-            .arg("-F")
-            .arg("-c")
-            .arg(root.join("dovecot.conf"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("dovecot is installed; `make test` does that");
-        let mut dovecot = Dovecot { root, master };
-        until("Dovecot listens", || {
-            if let Some(ended) = dovecot.master.try_wait().unwrap() {
-                panic!("Dovecot ended with {ended}:\n{}", dovecot.log());
-            }
-            UnixStream::connect(dovecot.root.join("lmtp.sock")).is_ok()
-        });
-        dovecot
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.root.join("log")).unwrap_or_default()
-    }
-
-    fn said(&self) -> String {
-        fs::read_to_string(self.root.join("out/said")).unwrap_or_default()
-    }
+#[tokio::test]
+async fn dovecots_script_is_given_every_word_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mail = folder.path().join("mail");
+    fs::create_dir(&mail).unwrap();
+    let (_dovecot, script) = warner(folder.path(), &mail);
+    script.try_every_word(&folder.path().join("quota-warning")).await;
 }
 
-impl Drop for Dovecot {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.master.id().to_string()).status();
-        let _ = self.master.wait();
-        if std::thread::panicking() {
-            eprintln!("--- Dovecot's log\n{}", self.log());
-        }
-    }
-}
-
-fn users(quotas: &[(&str, &str)]) -> String {
-    let user = |(name, quota): &(&str, &str)| {
-        format!(
-            "\ndn: uid={name},dc=example.org\nobjectClass: inetMailUser\nmail: {name}@example.org\n\
-             mailUserStatus: active\nmailQuota: {quota}\n"
-        )
-    };
-    format!("version: 1\n{}", quotas.iter().map(user).collect::<String>())
-}
-
-/// A daemon whose configuration has `DIR` where its folder is meant.
-fn daemon(ldif: &str, more: &str) -> Daemon {
-    let daemon = Daemon::prepare(ldif, more);
-    let file = daemon.path("mailquotad.toml");
-    let config = fs::read_to_string(&file).unwrap().replace("DIR", &daemon.folder.path().display().to_string());
-    fs::write(file, config).unwrap();
-    daemon
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn dovecot_tells_us_and_is_told() {
-    let mut daemon = daemon(
-        &users(&[("anna", "100K")]),
+#[test]
+fn dovecot_tells_us_and_is_told() {
+    let mut daemon = Daemon::prepare(
+        &user("anna", "100K"),
         "[warnings]\nlisten = [\"unix:DIR/warned.sock\"]\nmode = \"0666\"\n\
-         [[warnings.rule]]\nwhen = \"storage=60%\"\nscript = \"DIR/dovecot/quota-warning\"\nargs = [\"60\", \"%u\", \"%p%%\"]\n",
+         [[warnings.rule]]\nwhen = \"storage=60%\"\nscript = \"DIR/quota-warning\"\nargs = [\"60\", \"%u\", \"%p%%\"]\n",
     );
     let anna = daemon.maildir("example.org", "anna");
-    give(&daemon.path("mail"), 65534);
     daemon.run();
     daemon.ok(&["resync", "--all"]);
-    let dovecot = Dovecot::start(daemon.folder.path());
-    let options = LmtpOptions {
-        server: format!("unix:{}", dovecot.root.join("lmtp.sock").display()).parse().unwrap(),
-        hello: "localhost".into(),
-        timeout: Duration::from_secs(30),
-    };
-    let mut text = b"Subject: x\r\n\r\n".to_vec();
-    (0..1000).for_each(|_| {
-        text.extend_from_slice(b"Seventy bytes of text make a line, and a thousand lines a message.\r\n")
-    });
-    let mail = Mail { from: None, to: "anna@example.org".parse().unwrap(), text };
-    LmtpMailer::new(options).send(&mail).await.unwrap();
-    tokio::task::block_in_place(|| {
-        until("Dovecot's warning is heard", || daemon.log().contains("event=warning-heard"));
-        assert!(daemon.log().contains("arguments=\"50 anna@example.org\" known=true"), "{}", daemon.log());
-        // Nobody but Dovecot has said that there is mail: this is what it was measured for.
-        let used = || daemon.json(&["show", "anna@example.org"])["buckets"][0]["used"]["bytes"].as_u64().unwrap();
-        until("the mailbox is measured", || used() > 60_000);
-        until("Dovecot's script has run", || !dovecot.said().is_empty());
-    });
-    let percent =
-        daemon.json(&["show", "anna@example.org"])["buckets"][0]["used"]["bytes"].as_u64().unwrap() * 100 / 102_400;
-    assert_eq!(dovecot.said(), format!("60 anna@example.org {percent}%\n"));
-    assert!(fs::read_dir(anna.join("new")).unwrap().count() == 1);
+    let (dovecot, script) = warner(daemon.folder.path(), &daemon.path("mail"));
+    deliver(dovecot.lmtp, "anna@example.org", &message(70_000)).unwrap();
+    until("Dovecot's warning is heard", || daemon.log().contains("event=warning-heard"));
+    assert!(daemon.log().contains("arguments=\"50 anna@example.org\" known=true"), "{}", daemon.log());
+    // Nobody but Dovecot has said that there is mail: this is what it was measured for.
+    let used = || daemon.json(&["show", "anna@example.org"])["buckets"][0]["used"]["bytes"].as_u64().unwrap();
+    until("the mailbox is measured", || used() > 60_000);
+    assert_eq!(script.said(), format!("<60><anna@example.org><{}%>", used() * 100 / 102_400));
+    assert_eq!(fs::read_dir(anna.join("new")).unwrap().count(), 1);
 
     // Who is not Dovecot is shown the door, and who asks for a reply gets one.
     let call = |bytes: &[u8]| {
@@ -245,20 +168,12 @@ fn programs_and_webhooks_run_within_their_limits() {
     let port = hook.local_addr().unwrap().port();
     let heard = std::thread::spawn(move || {
         let (mut stream, _) = hook.accept().unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"}") {
-            let mut bytes = [0; 4096];
-            let count = stream.read(&mut bytes).unwrap();
-            assert!(count > 0, "{}", String::from_utf8_lossy(&request));
-            request.extend_from_slice(&bytes[..count]);
-        }
-        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
-        String::from_utf8(request).unwrap()
+        answer(&mut stream, "204 No Content").unwrap()
     });
     // A program that nobody else runs, so that it can be told whether it still does.
     let sleep = format!("9{}", std::process::id());
-    let mut daemon = daemon(
-        &users(&[("anna", "100K")]),
+    let mut daemon = Daemon::prepare(
+        &user("anna", "100K"),
         &format!(
             "[warnings]\nwhich = \"all\"\ntimeout = \"500ms\"\nat_once = 2\n\
              [[warnings.rule]]\nwhen = \"storage=95%\"\nrun = [\"/usr/bin/touch\", \"DIR/out/%n 95\"]\n\
@@ -289,20 +204,13 @@ fn programs_and_webhooks_run_within_their_limits() {
     daemon.ok(&["resync", "anna@example.org"]);
     let request = heard.join().unwrap();
     assert!(request.starts_with("POST /below?x=1 HTTP/1.1\r\n"), "{request}");
-    let body: serde_json::Value = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let body = body(&request);
     assert_eq!(
         (&body["account"], &body["direction"], &body["used"]["bytes"], &body["limit"]["bytes"]),
         (&"anna@example.org".into(), &"falling".into(), &2000.into(), &102_400.into())
     );
-    until("all is counted", || {
-        let metrics = Command::new("curl")
-            .args(["-s", "--unix-socket"])
-            .arg(daemon.path("api.sock"))
-            .arg("http://mailquotad/metrics")
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&metrics.stdout).into_owned();
-        text.contains("mailquotad_warnings_total{action=\"run\",result=\"failed\"} 3")
-            && text.contains("mailquotad_warnings_total{action=\"webhook\",result=\"done\"} 1")
-    });
+    let counted = |action: &str, result: &str| {
+        daemon.metric(&format!("mailquotad_warnings_total{{action=\"{action}\",result=\"{result}\"}}"))
+    };
+    until("all is counted", || (counted("run", "failed"), counted("webhook", "done")) == (Some(3), Some(1)));
 }

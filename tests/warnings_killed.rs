@@ -6,31 +6,22 @@
 mod support {
     pub mod daemon;
     pub mod wait;
+    pub mod webhook;
 }
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 
-use support::daemon::{Daemon, free_port, put_message};
+use support::daemon::{Daemon, free_port, put_message, user};
 use support::wait::until;
+use support::webhook::{answer, body};
 
 const USERS: [&str; 4] = ["anna", "ben", "carl", "dora"];
 
-fn users(quota: &str) -> String {
-    let user = |name: &&str| {
-        format!(
-            "\ndn: uid={name},dc=example.org\nobjectClass: inetMailUser\nmail: {name}@example.org\n\
-             mailUserStatus: active\nmailQuota: {quota}\n"
-        )
-    };
-    format!("version: 1\n{}", USERS.iter().map(user).collect::<String>())
-}
-
 /// A daemon whose configuration has `DIR` where its folder is meant, and four users who hold 10 KB each.
 fn daemon(more: &str) -> Daemon {
-    let mut daemon = Daemon::prepare(&users("100K"), "");
+    let mut daemon = Daemon::prepare(&USERS.map(|name| user(name, "100K")).concat(), "");
     configure(&daemon, more);
     fs::create_dir(daemon.path("out")).unwrap();
     for user in USERS {
@@ -111,31 +102,7 @@ fn what_waits_at_a_kill_is_done_by_the_next_life_and_what_is_done_is_not() {
 
 /// Waits until nothing is stored that is to be done: a kill before that has it done again.
 fn all_is_done(daemon: &Daemon) {
-    until("all is done", || metric(daemon, "mailquotad_warnings_waiting") == Some(0));
-}
-
-fn metric(daemon: &Daemon, name: &str) -> Option<u64> {
-    let output = std::process::Command::new("curl")
-        .args(["-s", "--unix-socket"])
-        .arg(daemon.path("api.sock"))
-        .arg("http://mailquotad/metrics")
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-}
-
-/// Reads a request and answers it; what was in it.
-fn answer(stream: &mut TcpStream, status: &str) -> String {
-    let mut request = Vec::new();
-    while !request.ends_with(b"}") {
-        let mut bytes = [0; 4096];
-        let count = stream.read(&mut bytes).unwrap();
-        assert!(count > 0, "{}", String::from_utf8_lossy(&request));
-        request.extend_from_slice(&bytes[..count]);
-    }
-    stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes()).unwrap();
-    String::from_utf8(request).unwrap()
+    until("all is done", || daemon.metric("mailquotad_warnings_waiting") == Some(0));
 }
 
 #[test]
@@ -153,15 +120,14 @@ fn a_webhook_that_nobody_answers_is_called_until_somebody_does() {
     let mut heard = Vec::new();
     for status in ["503 Busy", "500 Oh", "204 Thanks"] {
         let (mut stream, _) = listener.accept().unwrap();
-        heard.push(answer(&mut stream, status));
+        heard.push(answer(&mut stream, status).unwrap());
     }
-    let body = |request: &String| request.split("\r\n\r\n").nth(1).unwrap().to_owned();
     assert!(heard.iter().all(|request| request.contains("anna@example.org") && body(request) == body(&heard[0])));
     // Then it is done: the next one is Ben's.
     fill(&daemon, "ben", 80_000);
     daemon.ok(&["resync", "--all"]);
     let (mut stream, _) = listener.accept().unwrap();
-    assert!(answer(&mut stream, "200 OK").contains("ben@example.org"));
+    assert!(answer(&mut stream, "200 OK").unwrap().contains("ben@example.org"));
 }
 
 #[test]

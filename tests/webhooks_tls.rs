@@ -6,9 +6,9 @@ mod support {
     pub mod certificates;
     pub mod daemon;
     pub mod wait;
+    pub mod webhook;
 }
 
-use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use support::certificates::certify;
-use support::daemon::{Daemon, put_message};
+use support::daemon::{Daemon, put_message, user};
+use support::webhook::{answer, body};
 
 /// Answers everybody with `status`; the requests of those who came through TLS. It ends with the test.
 fn server(folder: &Path, status: &'static str) -> (u16, Receiver<String>) {
@@ -35,19 +36,9 @@ fn server(folder: &Path, status: &'static str) -> (u16, Receiver<String>) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream.unwrap());
-            let mut request = Vec::new();
-            let mut bytes = [0; 4096];
-            while !request.ends_with(b"}") {
-                match stream.read(&mut bytes) {
-                    Ok(count) if count > 0 => request.extend_from_slice(&bytes[..count]),
-                    // Whoever does not believe us goes away.
-                    _ => break,
-                }
-            }
-            if request.ends_with(b"}") {
-                let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes());
-                let _ = stream.flush();
-                let _ = tell.send(String::from_utf8(request).unwrap());
+            // Whoever does not believe us goes away.
+            if let Some(request) = answer(&mut stream, status) {
+                let _ = tell.send(request);
             }
         }
     });
@@ -94,24 +85,21 @@ async fn a_server_is_believed_that_a_known_authority_vouches_for() {
 
 #[test]
 fn the_daemon_posts_over_tls() {
-    let ldif = "version: 1\n\ndn: uid=anna,dc=example.org\nobjectClass: inetMailUser\nmail: anna@example.org\n\
-                mailUserStatus: active\nmailQuota: 100K\n";
-    let mut daemon = Daemon::prepare(ldif, "");
-    let root = daemon.folder.path().to_owned();
-    certify(&root);
-    let (port, heard) = server(&root, "204 No Content");
-    let warnings = format!(
-        "[warnings]\nca_file = \"{}/ca.pem\"\n[[warnings.rule]]\nwhen = \"storage=80%\"\n\
-         webhook = \"https://127.0.0.1:{port}/quota\"\n[http]",
-        root.display()
+    let mut daemon = Daemon::prepare(
+        &user("anna", "100K"),
+        "[warnings]\nca_file = \"DIR/ca.pem\"\n[[warnings.rule]]\nwhen = \"storage=80%\"\n\
+         webhook = \"https://127.0.0.1:PORT/quota\"\n",
     );
-    daemon.configure("[http]", &warnings);
+    let root = daemon.folder.path();
+    certify(root);
+    let (port, heard) = server(root, "204 No Content");
+    daemon.configure("PORT", &port.to_string());
     daemon.maildir("example.org", "anna");
     daemon.run();
     daemon.ok(&["resync", "--all"]);
     put_message(&daemon.maildir("example.org", "anna"), "1", 90_000, "Subject: x");
     daemon.ok(&["resync", "--all"]);
     let request = heard.recv().unwrap();
-    let body: serde_json::Value = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let body = body(&request);
     assert_eq!((&body["account"], &body["used"]["bytes"]), (&"anna@example.org".into(), &90_000.into()));
 }

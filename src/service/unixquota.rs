@@ -263,9 +263,9 @@ impl UnixReading {
                 troubles.insert(place.into(), why.clone());
             }
         }
-        let read: BTreeSet<&str> = readings.found.iter().map(|found| &*found.place).collect();
+        // Whom the host does not know, no file system was asked about.
         troubles.retain(|place, _| {
-            let back = !failing.contains(&**place) && (read.contains(&**place) || failing.is_empty());
+            let back = readings.known && !failing.contains(&**place);
             if back {
                 events::unix_quota_back(place);
             }

@@ -72,6 +72,7 @@ impl UnixQuotas for FileSystems {
                 return readings;
             }
         };
+        readings.known = true;
         for place in &self.options.places {
             for kind in &self.options.kinds {
                 let named = || Box::from(place.to_string());
@@ -159,7 +160,7 @@ mod tests {
     #[test]
     fn a_file_system_without_quotas_has_no_opinion() {
         for place in ["/proc", "/", "/dev"] {
-            assert_eq!(read(place, "root"), Readings::default(), "{place}");
+            assert_eq!(read(place, "root"), Readings { known: true, ..Readings::default() }, "{place}");
         }
     }
 

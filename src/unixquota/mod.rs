@@ -85,6 +85,8 @@ pub struct Problem {
 pub struct Readings {
     pub found: Vec<Found>,
     pub problems: Vec<Problem>,
+    /// Whether the host knows the user. Of nobody else is any file system asked.
+    pub known: bool,
 }
 
 /// Whether the host's name service knows a user of that name. Blocks. A name service that is away knows nobody.

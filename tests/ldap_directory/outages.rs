@@ -12,6 +12,15 @@ fn with_users(count: u32) -> Slapd {
     slapd
 }
 
+/// A server with so many users, and who follows it and has read them.
+async fn followed(users: u32) -> (Slapd, Followed) {
+    let mut slapd = with_users(users);
+    slapd.run();
+    let followed = Followed::start(options(&[&slapd]));
+    followed.loaded().await;
+    (slapd, followed)
+}
+
 /// One change of each kind, told apart by `n`, which counts from 0.
 fn change_some(slapd: &Slapd, n: u32) {
     slapd.modify(&set(&format!("u{}", 10 * n), "mailQuota", &format!("{}M", n + 2)));
@@ -25,24 +34,25 @@ fn change_some(slapd: &Slapd, n: u32) {
     slapd.modify(&format!("dn: {unmatched}\nchangetype: modify\n{class}"));
 }
 
+/// The same on a server that is stopped, and stays so: where nobody follows it, at another port.
+fn change_some_unseen(slapd: &mut Slapd, n: u32) {
+    let port = slapd.port;
+    slapd.move_to_a_free_port();
+    slapd.run();
+    change_some(slapd, n);
+    slapd.stop("TERM");
+    slapd.port = port;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_changed_and_restarted_with_an_empty_session_log() {
-    let mut slapd = with_users(600);
-    slapd.run();
-    let followed = Followed::start(options(&[&slapd]));
-    followed.loaded().await;
+    let (mut slapd, followed) = followed(600).await;
     for round in 0..3 {
         change_some(&slapd, 2 * round);
         slapd.stop("KILL");
         followed.until("the loss is noticed", |f| f.status.state().lost.is_some()).await;
         assert!(followed.accounting.book.accounts() >= 595, "what is known stays in force");
-        // Changed where nobody follows it.
-        let port = slapd.port;
-        slapd.move_to_a_free_port();
-        slapd.run();
-        change_some(&slapd, 2 * round + 1);
-        slapd.stop("TERM");
-        slapd.port = port;
+        change_some_unseen(&mut slapd, 2 * round + 1);
         slapd.run();
         followed.same_as(&slapd).await;
     }
@@ -51,10 +61,7 @@ async fn killed_changed_and_restarted_with_an_empty_session_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_from_an_older_backup() {
-    let mut slapd = with_users(300);
-    slapd.run();
-    let followed = Followed::start(options(&[&slapd]));
-    followed.loaded().await;
+    let (mut slapd, followed) = followed(300).await;
     change_some(&slapd, 0);
     followed.same_as(&slapd).await;
     for round in 1..=2 {
@@ -65,12 +72,7 @@ async fn restored_from_an_older_backup() {
         slapd.restore(&backup);
         if round == 2 {
             // It has moved on since, so that the cookie looks as good as any.
-            let port = slapd.port;
-            slapd.move_to_a_free_port();
-            slapd.run();
-            change_some(&slapd, 2 * round + 1);
-            slapd.stop("TERM");
-            slapd.port = port;
+            change_some_unseen(&mut slapd, 2 * round + 1);
         }
         slapd.run();
         followed.same_as(&slapd).await;
@@ -104,10 +106,7 @@ async fn a_server_that_hangs_is_left_for_the_next_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_without_the_server_answers_from_what_is_kept() {
-    let mut slapd = with_users(700);
-    slapd.run();
-    let followed = Followed::start(options(&[&slapd]));
-    followed.loaded().await;
+    let (mut slapd, followed) = followed(700).await;
     change_some(&slapd, 0);
     followed.same_as(&slapd).await;
     followed.kept().await;
@@ -130,10 +129,7 @@ async fn a_restart_without_the_server_answers_from_what_is_kept() {
 /// Asking for other things is another directory: what is kept answers, and all is read again.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_configuration_reads_everything_again() {
-    let mut slapd = with_users(20);
-    slapd.run();
-    let followed = Followed::start(options(&[&slapd]));
-    followed.loaded().await;
+    let (slapd, followed) = followed(20).await;
     followed.kept().await;
     let ledger = followed.stop().await;
     let mut other = options(&[&slapd]);

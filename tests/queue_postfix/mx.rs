@@ -126,16 +126,9 @@ impl Mx {
 
     /// How often the queue has been read as a whole.
     pub fn readings(&self) -> u64 {
-        let output = Command::new("curl")
-            .args(["-s", "--unix-socket"])
-            .arg(self.daemon.path("api.sock"))
-            .arg("http://mailquotad/metrics")
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let line =
-            text.lines().find(|line| line.starts_with("mailquotad_queue_reads_total") && line.contains("complete"));
-        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        let text = self.daemon.metrics();
+        let complete = |line: &&str| line.starts_with("mailquotad_queue_reads_total") && line.contains("complete");
+        text.lines().find(complete).map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     }
 
     pub fn until_read(&self, times: u64) {

@@ -156,29 +156,14 @@ fn a_mark_of_dovecots_leads_to_a_question_about_that_folder() {
     anna.ok("STORE 1:* +FLAGS (\\Deleted)");
     anna.ok("EXPUNGE");
     until("nothing is left", || used(&daemon, ANNA, 0) == 0);
-    let scans = |name: &str| {
-        let output = Command::new("curl")
-            .args(["-s", "--unix-socket"])
-            .arg(daemon.path("api.sock"))
-            .arg("http://mailquotad/metrics")
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let series = format!("mailquotad_{name}_total{{result=\"complete\"}} ");
-        text.lines().find_map(|line| line.strip_prefix(&*series)?.parse().ok()).unwrap_or(0)
-    };
-    assert!(scans("folder_scans") >= 4, "{}", scans("folder_scans"));
+    let scans = daemon.metric("mailquotad_folder_scans_total{result=\"complete\"}");
+    assert!(scans >= Some(4), "{scans:?}");
 }
 
 /// Folders of Anna's that hold something, and how many bytes.
 fn folders(daemon: &Daemon) -> serde_json::Value {
-    let output = Command::new("curl")
-        .args(["-s", "--unix-socket"])
-        .arg(daemon.path("api.sock"))
-        .arg(format!("http://mailquotad/v1/check?user={ANNA}&folders=true"))
-        .output()
-        .unwrap();
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report = daemon.get(&format!("/v1/check?user={ANNA}&folders=true"));
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
     let rows = report["folders"].as_array().into_iter().flatten();
     rows.map(|row| serde_json::json!([row["folder"], row["used"]["bytes"]])).collect()
 }

@@ -25,7 +25,8 @@ pub fn free_port() -> u16 {
 }
 
 impl Daemon {
-    /// Lays out a folder with `organisation.ldif` and a configuration that ends with `more`; starts nothing.
+    /// Lays out a folder with `organisation.ldif` and a configuration that ends with `more`, in which `DIR` is that
+    /// folder; starts nothing.
     pub fn prepare(ldif: &str, more: &str) -> Daemon {
         let folder = TempDir::new().unwrap();
         let root = folder.path();
@@ -42,6 +43,7 @@ impl Daemon {
              [policy]\nlisten = [\"127.0.0.1:{port}\", \"unix:{dir}/policy.sock\"]\n\
              [http]\nsocket = \"{dir}/api.sock\"\n{more}\n",
             dir = root.display(),
+            more = more.replace("DIR", &root.display().to_string()),
         );
         fs::write(root.join("mailquotad.toml"), config).unwrap();
         Daemon { folder, port, child: None }
@@ -58,6 +60,14 @@ impl Daemon {
     pub fn start(ldif: &str, more: &str) -> Daemon {
         let mut daemon = Daemon::prepare(ldif, more);
         daemon.run();
+        daemon
+    }
+
+    /// One that hears Dovecot at `dict.sock`, and counts sizes as Dovecot does; starts nothing.
+    pub fn hearing_dovecot(ldif: &str, more: &str) -> Daemon {
+        let listen = "[dovecot]\nlisten = \"unix:DIR/dict.sock\"\nmode = \"0666\"\n";
+        let daemon = Daemon::prepare(ldif, &format!("{listen}{more}"));
+        daemon.configure("[policy]", "sizes = \"virtual\"\n[policy]");
         daemon
     }
 
@@ -92,14 +102,25 @@ impl Daemon {
         });
     }
 
+    /// What the API says; nothing where it does not answer.
+    pub fn get(&self, path: &str) -> Vec<u8> {
+        let url = format!("http://mailquotad{path}");
+        let socket = self.path("api.sock");
+        Command::new("curl").args(["-s", "--unix-socket"]).arg(socket).arg(url).output().unwrap().stdout
+    }
+
     pub fn health(&self) -> Option<Value> {
-        let answer = Command::new("curl")
-            .args(["-s", "--unix-socket"])
-            .arg(self.path("api.sock"))
-            .arg("http://mailquotad/v1/health")
-            .output()
-            .unwrap();
-        serde_json::from_slice(&answer.stdout).ok()
+        serde_json::from_slice(&self.get("/v1/health")).ok()
+    }
+
+    pub fn metrics(&self) -> String {
+        String::from_utf8(self.get("/metrics")).unwrap()
+    }
+
+    /// The value of a series of the metrics, which is named as it is written; `None` as long as there is none.
+    pub fn metric(&self, series: &str) -> Option<u64> {
+        let value = |line: &str| Some(line.strip_prefix(series)?.strip_prefix(' ')?.parse().expect("a whole number"));
+        self.metrics().lines().find_map(value)
     }
 
     pub fn pid(&self) -> u32 {
@@ -182,6 +203,14 @@ impl Drop for Daemon {
             eprintln!("--- the daemon's log\n{}", self.log());
         }
     }
+}
+
+/// An active account of example.org in LDIF, with that `mailQuota`.
+pub fn user(name: &str, quota: &str) -> String {
+    format!(
+        "\ndn: uid={name},dc=example.org\nobjectClass: inetMailUser\nmail: {name}@example.org\nmailUserStatus: active\n\
+         mailQuota: {quota}\n"
+    )
 }
 
 pub fn make_maildir(maildir: &Path) {

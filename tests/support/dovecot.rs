@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -15,7 +16,7 @@ use super::wait::until;
 /// `nobody` owns the mail of the tests.
 pub const UID: u32 = 65534;
 
-pub const PASSWORD: &str = "secret";
+pub const PASSWORD: &str = "correct-horse";
 
 pub struct Dovecot {
     root: PathBuf,
@@ -136,6 +137,15 @@ impl Dovecot {
     pub fn log(&self) -> String {
         fs::read_to_string(self.root.join("log")).unwrap_or_default()
     }
+}
+
+/// Configuration of a socket at which everybody may talk to a service.
+pub fn listener(service: &str, socket: &Path) -> String {
+    format!("service {service} {{\n  unix_listener {} {{\n    mode = 0666\n  }}\n}}\n", socket.display())
+}
+
+pub fn until_listening(socket: &Path) {
+    until("Dovecot listens", || UnixStream::connect(socket).is_ok());
 }
 
 impl Drop for Dovecot {

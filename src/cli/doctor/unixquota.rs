@@ -25,7 +25,7 @@ pub async fn examine(config: &Config, example: Option<&AccountEntry>, findings: 
         let readings = quotas.read(&asked);
         (asked, known.is_some(), readings)
     });
-    let Ok(Ok((user, known, Readings { found, problems }))) = tokio::time::timeout(options.timeout, reading).await
+    let Ok(Ok((user, known, Readings { found, problems, .. }))) = tokio::time::timeout(options.timeout, reading).await
     else {
         let advice = "see whether a mount or a file server hangs (df, rpcinfo -p)";
         return findings.wrong(AREA, format!("no answer within {:?}", options.timeout), advice);
