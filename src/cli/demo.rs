@@ -49,13 +49,12 @@ pub fn demo(args: &Demo) -> Result<Exit> {
     }
     let config = Config::load(&file)?;
     let log = Log::start(&LogOptions::default())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let program = std::env::current_exe()?;
     let ready = async |api: &Api| {
         measure_everything(api.measuring.clone(), api.accounting.clone()).await;
         invite(&program, &file);
     };
-    runtime.block_on(serve::run(&file, config, &log, ready))?;
+    super::block_on(serve::run(&file, config, &log, ready))??;
     Ok(Exit::Fine)
 }
 

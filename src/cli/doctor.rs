@@ -50,8 +50,7 @@ pub fn doctor(file: &Path, args: &Doctor) -> Result<Exit> {
     let exit = match Config::load(file) {
         Ok(config) => {
             findings.fine("configuration", format!("{}: no faults", file.display()));
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(examine(&config, &mut findings));
+            super::block_on(examine(&config, &mut findings))?;
             if findings.0.iter().all(|finding| finding.fine) { Exit::Fine } else { Exit::Findings }
         }
         Err(error) => {

@@ -121,8 +121,7 @@ fn ask(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return runtime.block_on(command(&Client::Daemon(config.http.socket)));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    block_on(async {
         let stop = CancellationToken::new();
         let mut house = House::build(&config)?;
         house.start_offline(&stop);
@@ -133,5 +132,32 @@ fn ask(
         house.write_statuses().await;
         stop.cancel();
         house.finish().await.and(told)
-    })
+    })?
+}
+
+/// What is still being read or written when all else has ended gets this long.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
+
+/// Runs `work` to its end, on several threads. One that waits for a file server that is away, in a call that nothing
+/// interrupts, does not keep the program from ending.
+fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_thread_that_hangs_does_not_keep_the_program() {
+        let (_away, server) = mpsc::channel::<()>();
+        let work = async {
+            drop(tokio::task::spawn_blocking(move || server.recv()));
+            "done"
+        };
+        assert_eq!(super::block_on(work).unwrap(), "done");
+    }
 }

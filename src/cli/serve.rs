@@ -39,8 +39,7 @@ const DICT_PACE: Pace = Pace { idle: Duration::from_secs(600), request: Duration
 pub fn serve(file: &Path) -> Result<Exit> {
     let config = Config::load(file)?;
     let log = Log::start(&config.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(file, config, &log, async |_| ()))?;
+    super::block_on(run(file, config, &log, async |_| ()))??;
     Ok(Exit::Fine)
 }
 
