@@ -22,7 +22,7 @@ pub struct DnError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DnFault {
-    #[error("no attribute name; accepted: attribute=value, separated by commas")]
+    #[error("no attribute name (letters, digits, - . and _); accepted: attribute=value, separated by commas")]
     NoAttribute,
     #[error("`\\` is followed by nothing to escape; accepted: \\, and a special character or two hex digits")]
     Escape,
@@ -126,12 +126,15 @@ impl Reader<'_> {
             self.at += 1;
         }
         let name = String::from_utf8_lossy(&self.text[start..self.at]).trim().to_ascii_lowercase();
-        if name.is_empty() || self.peek() != Some(b'=') {
+        // RFC 2253 put it before an object identifier; elsewhere it belongs to the name.
+        let number = name.strip_prefix("oid.").filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let name = number.unwrap_or(&name);
+        let spelt = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if name.is_empty() || !name.chars().all(spelt) || self.peek() != Some(b'=') {
             return Err(DnError { at: start, fault: DnFault::NoAttribute });
         }
         self.at += 1;
-        let name = name.strip_prefix("oid.").map_or(name.clone(), str::to_owned);
-        Ok((name, fold(self.value()?)))
+        Ok((name.to_owned(), fold(self.value()?)))
     }
 
     fn value(&mut self) -> Result<Vec<u8>, DnError> {
@@ -217,6 +220,17 @@ mod tests {
     fn an_escaped_comma_does_not_part() {
         assert_ne!(normal("cn=a\\,dc=x"), normal("cn=a,dc=x"));
         assert_eq!(normal("cn=a\\,dc=x"), "cn=a\\,dc\\=x");
+    }
+
+    #[test]
+    fn an_attribute_is_a_word() {
+        for text in ["=v", "c n=v", "a\nb=v", "\u{e4}=v", "\"a\"=v"] {
+            assert_eq!(Dn::parse(text), Err(DnError { at: 0, fault: DnFault::NoAttribute }), "{text:?}");
+        }
+        // The normal spelling is that of itself.
+        for text in ["oid.=v", "oid.oid.1=v", "oid.x=v"] {
+            assert_eq!(normal(text), text);
+        }
     }
 
     #[test]
