@@ -41,7 +41,8 @@ fn serve(answers: impl Fn(u32, usize) -> Vec<Vec<u8>> + Send + 'static) -> u16 {
 }
 
 fn daemon(port: u16, more: &str) -> Daemon {
-    let ldif = "dn: uid=root\nobjectClass: inetMailUser\nmail: root@example.org\n";
+    let ldif = "dn: uid=root\nobjectClass: inetMailUser\nmail: root@example.org\n\n\
+                dn: uid=nobody\nobjectClass: inetMailUser\nmail: no-such-user@example.org\n";
     let mut daemon = Daemon::prepare(
         ldif,
         &format!(
@@ -49,6 +50,7 @@ fn daemon(port: u16, more: &str) -> Daemon {
         ),
     );
     daemon.maildir("example.org", "root");
+    daemon.maildir("example.org", "no-such-user");
     daemon.run();
     daemon
 }
@@ -99,11 +101,14 @@ fn a_server_that_is_silent_or_talks_nonsense_costs_no_verdict_and_is_told_of_onc
         let daemon = daemon(port, "timeout = \"300ms\"");
         for _ in 0..3 {
             daemon.ok(&["resync", "root@example.org"]);
+            // No file system is asked about whom the host does not know, so none can be back.
+            daemon.ok(&["resync", "no-such-user@example.org"]);
         }
         assert_eq!(explain(&daemon, "1")["verdict"], "pass");
         let log = daemon.log();
         let warnings: Vec<_> = log.lines().filter(|line| line.contains("unix-quota-failed")).collect();
         assert!(warnings.len() == 1 && warnings[0].contains(why), "{why}: {warnings:?}");
+        assert!(!log.contains("unix-quota-back"), "{log}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! A virtual machine with Debian's kernel, because the kernel of a container or a developer's machine often has no
-//! quota formats: real file systems, a real rpc.rquotad and the built program, in software emulation.
+//! Virtual machines with Debian's kernel, because the kernel of a container or a developer's machine often has no
+//! quota formats and no NFS: real file systems, a real rpc.rquotad and the built program, in software emulation.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,22 +11,20 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Emulated, on a busy machine, it takes a minute or so.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Emulated, it takes a minute, and several on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Of Debian's kernel, in the order in which they need one another.
-const MODULES: [&str; 10] = [
-    "virtio_ring",
-    "virtio",
-    "virtio_pci_modern_dev",
-    "virtio_pci_legacy_dev",
-    "virtio_pci",
-    "virtio_blk",
-    "libcrc32c",
-    "xfs",
-    "quota_tree",
-    "quota_v2",
-];
+/// What one of the machines runs, and what it needs for that beside what they all have.
+pub struct Plan {
+    pub script: &'static str,
+    /// `[unix_quota]`, and what else there is to say.
+    pub config: &'static str,
+    /// Of Debian's kernel; what they need themselves comes along.
+    pub modules: &'static [&'static str],
+    pub programs: &'static [&'static str],
+}
+
+const MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "quota_v2"];
 
 const PROGRAMS: [&str; 5] = [
     "busybox-static/bin/busybox",
@@ -48,24 +46,18 @@ path = "/tmp/mail/%d/%n"
 listen = ["127.0.0.1:12340"]
 [http]
 socket = "/tmp/api.sock"
-[unix_quota]
-domains = ["example.org"]
-file_systems = ["/ext4", "/xfs", "/plain", "nfs://127.0.0.1/ext4"]
-kinds = ["user", "group"]
-limit = "hard"
-rquota_transport = "udp"
 "#;
 
 const FILES: [(&str, &str); 8] = [
-    ("mailquotad.toml", CONFIG),
-    ("init", include_str!("init.sh")),
+    ("begin", include_str!("machine/begin.sh")),
     (
         "etc/passwd",
         "root:x:0:0::/:/bin/sh\nanna:x:1000:1000::/:/bin/sh\nben:x:1001:1000::/:/bin/sh\n_rpc:x:100:100::/run/rpcbind:/bin/sh\n",
     ),
     ("etc/group", "root:x:0:\nmail:x:1000:\n"),
-    ("etc/nsswitch.conf", "passwd: files\ngroup: files\nservices: files\nprotocols: files\n"),
-    ("etc/services", "sunrpc 111/tcp rpcbind\nsunrpc 111/udp rpcbind\n"),
+    ("etc/hosts", "127.0.0.1 localhost vm\n"),
+    ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n"),
+    ("etc/services", "sunrpc 111/tcp rpcbind\nsunrpc 111/udp rpcbind\nnfs 2049/tcp\nnfs 2049/udp\n"),
     ("etc/protocols", "tcp 6 TCP\nudp 17 UDP\n"),
     (
         "etc/netconfig",
@@ -111,6 +103,28 @@ fn put_program(program: &Path, root: &Path) {
     }
 }
 
+/// What a module says that it needs: it stands in it as `depends=one,two`.
+fn needs(module: &Path) -> Vec<String> {
+    let bytes = fs::read(module).unwrap();
+    let key = b"\0depends=";
+    let at = bytes.windows(key.len()).position(|part| part == key);
+    let at = at.unwrap_or_else(|| panic!("{} does not say what it needs", module.display())) + key.len();
+    let end = bytes[at..].iter().position(|byte| *byte == 0).unwrap();
+    let names = str::from_utf8(&bytes[at..at + end]).unwrap().split(',');
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Adds a module to those that are loaded, behind what it needs.
+fn add_module(kernel: &[PathBuf], name: &str, loaded: &mut Vec<PathBuf>) {
+    let file = format!("{name}.ko");
+    let found = kernel.iter().find(|path| path.file_name().is_some_and(|name| *name == *file));
+    let found = found.unwrap_or_else(|| panic!("the kernel has no {file}"));
+    if !loaded.contains(found) {
+        needs(found).iter().for_each(|needed| add_module(kernel, needed, loaded));
+        loaded.push(found.clone());
+    }
+}
+
 /// Where everything for the machine lies, and what it is told to run with.
 pub struct Machine {
     folder: TempDir,
@@ -118,26 +132,30 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn build() -> Machine {
+    pub fn build(plan: &Plan) -> Machine {
         let folder = TempDir::new().unwrap();
         let root = folder.path().join("root");
         for part in ["bin", "proc", "sys", "dev", "tmp", "modules", "etc", "lib"] {
             fs::create_dir_all(root.join(part)).unwrap();
         }
         let kernel = below(&unpacked("linux-image-cloud"));
-        for module in MODULES {
-            let file = format!("{module}.ko");
-            let found = kernel.iter().find(|path| path.file_name().is_some_and(|name| *name == *file));
-            put(found.unwrap_or_else(|| panic!("the kernel has no {file}")), &root.join("modules").join(&file));
+        let mut modules = Vec::new();
+        MODULES.iter().chain(plan.modules).for_each(|name| add_module(&kernel, name, &mut modules));
+        let mut order = String::new();
+        for module in modules {
+            let name = module.file_name().unwrap();
+            put(&module, &root.join("modules").join(name));
+            order.push_str(&format!("{}\n", name.display()));
         }
-        fs::write(root.join("modules/order"), MODULES.join("\n") + "\n").unwrap();
-        for program in PROGRAMS {
+        fs::write(root.join("modules/order"), order).unwrap();
+        for program in PROGRAMS.iter().chain(plan.programs) {
             put_program(&unpacked(program), &root);
         }
         let small = folder.path().join("mailquotad");
         well(Command::new("strip").arg("-o").arg(&small).arg(env!("CARGO_BIN_EXE_mailquotad")));
         put_program(&small, &root);
-        for (name, text) in FILES {
+        let config = [CONFIG, plan.config].concat();
+        for (name, text) in FILES.into_iter().chain([("init", plan.script), ("mailquotad.toml", &config)]) {
             fs::write(root.join(name), text).unwrap();
         }
         let users = ["anna@example.org", "ben@example.org", "carl@example.org", "anna@elsewhere.example"];
@@ -202,7 +220,9 @@ impl Machine {
             let (name, told) = line.split_once('\t').unwrap_or_else(|| panic!("{line}\n{said}"));
             (name.to_owned(), serde_json::from_str(told).unwrap_or_else(|_| Value::from(told)))
         });
-        (told.collect(), said)
+        let told: BTreeMap<_, _> = told.collect();
+        assert!(told.contains_key("end"), "it did not come to its end: {told:?}\n{said}");
+        (told, said)
     }
 }
 
