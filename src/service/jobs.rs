@@ -18,7 +18,11 @@ use crate::telemetry::events;
 /// The longest sleep, so that a clock that jumps is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// Runs `work` whenever `schedule` says, until `stop`. The name is the job's key in the configuration.
+/// A last run that lies further ahead than this was noted by a clock that has been set right since.
+const AHEAD: Duration = Duration::from_secs(3600);
+
+/// Runs `work` whenever `schedule` says, until `stop`, which does not wait for it: measuring every mailbox
+/// takes hours, and what is cut short counts as missed. The name is the job's key in the configuration.
 pub async fn run<F: Future<Output = ()>>(
     name: &'static str,
     schedule: Schedule,
@@ -29,19 +33,22 @@ pub async fn run<F: Future<Output = ()>>(
     let mut last = last_run(&accounting, name);
     loop {
         let now = accounting.clock.now();
-        // A first start owes nothing.
-        let Some(due) = next(&schedule, last.unwrap_or(now)) else { return };
-        if last.is_none() {
-            last = Some(now);
+        let since = owed_since(last, now);
+        if last.replace(since) != Some(since) {
+            // What is missed before the first run is owed as well.
+            keep(&accounting, name, since);
         }
+        let Some(due) = next(&schedule, since) else { return };
         if due <= now {
-            work().await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = work() => {}
+            }
             let done = accounting.clock.now();
             events::job_done(name, done.since(now));
             accounting.metrics.job(name);
             last = Some(done);
-            let put = Op::Put { shelf: Shelf::Jobs, key: name.as_bytes().into(), value: stored::write(&done) };
-            drop(accounting.ledger.submit(Batch::from([put])));
+            keep(&accounting, name, done);
             continue;
         }
         tokio::select! {
@@ -51,6 +58,11 @@ pub async fn run<F: Future<Output = ()>>(
     }
 }
 
+/// A first start owes nothing, and neither does a last run that has not been yet.
+fn owed_since(last: Option<Moment>, now: Moment) -> Moment {
+    last.filter(|last| last.since(now) <= AHEAD).unwrap_or(now)
+}
+
 /// The next time by the wall clock of this machine, which is what an admin thinks in.
 fn next(schedule: &Schedule, after: Moment) -> Option<Moment> {
     let after = chrono::Local.timestamp_millis_opt(i64::try_from(after.0).ok()?).single()?;
@@ -58,7 +70,28 @@ fn next(schedule: &Schedule, after: Moment) -> Option<Moment> {
     u64::try_from(next).ok().map(Moment)
 }
 
+fn keep(accounting: &Accounting, name: &str, run: Moment) {
+    let put = Op::Put { shelf: Shelf::Jobs, key: name.as_bytes().into(), value: stored::write(&run) };
+    drop(accounting.ledger.submit(Batch::from([put])));
+}
+
 fn last_run(accounting: &Accounting, name: &str) -> Option<Moment> {
     let stored = accounting.ledger.shelf_get(Shelf::Jobs, name.as_bytes()).ok().flatten()?;
     stored::read(&stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_years_ahead_does_not_put_a_job_off_for_years() {
+        let (minute, year) = (60_000, 365 * 24 * 3_600_000);
+        let now = Moment(50 * year);
+        let owed = |last| owed_since(Some(Moment(last)), now).0;
+        assert_eq!(owed(80 * year), now.0);
+        assert_eq!(owed(49 * year), 49 * year, "a run that was missed is made up for");
+        assert_eq!(owed(now.0 + minute), now.0 + minute, "a clock that is put right by a little runs nothing twice");
+        assert_eq!(owed_since(None, now), now);
+    }
 }

@@ -83,18 +83,19 @@ pub async fn measure_all(measuring: Arc<Measuring>, accounts: Vec<Arc<Account>>,
     tell(News::End { done, failed, changed, files }).await;
 }
 
-/// The job: every mailbox, with nobody listening but the log.
+/// The job: every mailbox, with nobody listening but the log. Dropped, it measures nothing more.
 pub async fn measure_everything(measuring: Arc<Measuring>, accounting: Arc<Accounting>) {
     let mut accounts = Vec::with_capacity(accounting.book.accounts());
     accounting.book.for_each_account(|account| accounts.push(account.clone()));
     let (news, mut told) = mpsc::channel(256);
-    let work = tokio::spawn(measure_all(measuring, accounts, news));
-    while let Some(news) = told.recv().await {
-        if let News::End { done, failed, changed, files } = news {
-            crate::telemetry::events::resync_done(done, failed, changed, files);
+    let log = async {
+        while let Some(news) = told.recv().await {
+            if let News::End { done, failed, changed, files } = news {
+                crate::telemetry::events::resync_done(done, failed, changed, files);
+            }
         }
-    }
-    drop(work.await);
+    };
+    tokio::join!(measure_all(measuring, accounts, news), log);
 }
 
 /// Brings limits, standings and statuses up to date without reading any mailbox.
