@@ -2,22 +2,29 @@
 //! (`ssh mx2 postqueue -j`).
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{MailQueue, MailQueueError, Scan};
 use crate::wire::listed::Listed;
 use crate::wire::postqueue::{self, LINE_LIMIT};
 
+/// How long what a program said last may take to reach us once it has ended: somebody whom it has left behind may
+/// hold its standard error for ever.
+const COMPLAINT: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Debug)]
 pub struct CommandOptions {
     /// The program and its arguments. No shell is involved.
     pub line: Vec<String>,
-    /// How long it may run as a whole.
+    /// How long it may run as a whole, and what it has started with it.
     pub timeout: Duration,
 }
 
@@ -37,13 +44,14 @@ impl MailQueue for Command {
         let (program, arguments) = self.0.line.split_first().ok_or_else(|| unreachable("no command is set".into()))?;
         let mut command = std::process::Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0);
         let mut child = command.spawn().map_err(|error| unreachable(error.to_string()))?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let running = Running::watch(child, self.0.timeout);
-        let complaint = std::thread::spawn(move || err.map_or_else(String::new, last_line));
+        let (say, complaint) = mpsc::sync_channel(1);
+        std::thread::spawn(move || say.send(err.map_or_else(String::new, last_line)));
         let read = out.map_or(Ok((Scan::default(), None)), |out| lines(BufReader::with_capacity(64 * 1024, out), each));
         let ended = running.ended();
-        let complaint = complaint.join().unwrap_or_default();
         let (scan, wrong) = read.map_err(|error| broken(error.to_string()))?;
         match ended {
             Ok(status) if status.success() => match wrong {
@@ -51,8 +59,10 @@ impl MailQueue for Command {
                 Some(wrong) if scan.messages == 0 => Err(broken(wrong)),
                 _ => Ok(scan),
             },
-            Ok(status) if complaint.is_empty() => Err(unreachable(status.to_string())),
-            Ok(status) => Err(unreachable(format!("{status}: {complaint}"))),
+            Ok(status) => Err(unreachable(match complaint.recv_timeout(COMPLAINT).unwrap_or_default() {
+                complaint if complaint.is_empty() => status.to_string(),
+                complaint => format!("{status}: {complaint}"),
+            })),
             Err(why) => Err(broken(why)),
         }
     }
@@ -97,9 +107,11 @@ fn last_line(err: ChildStderr) -> String {
     String::from_utf8_lossy(&said).lines().last().unwrap_or_default().trim().to_owned()
 }
 
-/// A child that is killed when its time is over, so that a hanging ssh does not hold its reader for ever.
+/// A child that is killed with all that it has started when its time is over, so that a hanging ssh does not hold
+/// its reader for ever, nor does one that a script has started.
 struct Running {
-    child: Arc<Mutex<Child>>,
+    /// Until it has been waited for; from then on its number may be another's.
+    child: Arc<Mutex<Option<Child>>>,
     over: Arc<(Mutex<bool>, Condvar)>,
     killed: Arc<AtomicBool>,
     timeout: Duration,
@@ -107,17 +119,20 @@ struct Running {
 
 impl Running {
     fn watch(child: Child, timeout: Duration) -> Running {
-        let running =
-            Running { child: Arc::new(Mutex::new(child)), over: Arc::default(), killed: Arc::default(), timeout };
+        let child = Arc::new(Mutex::new(Some(child)));
+        let running = Running { child, over: Arc::default(), killed: Arc::default(), timeout };
         let (child, over, killed) = (running.child.clone(), running.over.clone(), running.killed.clone());
         std::thread::spawn(move || {
             let (done, changed) = &*over;
             let mut done = done.lock();
             let waited = changed.wait_while_for(&mut done, |done| !*done, timeout);
-            if waited.timed_out() {
+            if waited.timed_out()
+                && let Some(child) = &*child.lock()
+            {
                 killed.store(true, Ordering::Relaxed);
-                // It may have ended by itself just now.
-                let _ = child.lock().kill();
+                let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+                // All of it may have ended by itself just now.
+                let _ = group.map(|group| kill_process_group(group, Signal::KILL));
             }
         });
         running
@@ -127,11 +142,13 @@ impl Running {
     fn ended(self) -> Result<std::process::ExitStatus, String> {
         // A program that closes its output may go on running: it is the watcher's until it has ended.
         let status = loop {
-            match self.child.lock().try_wait() {
-                Ok(Some(status)) => break Ok(status),
-                Ok(None) => {}
-                Err(error) => break Err(error.to_string()),
+            let mut child = self.child.lock();
+            let ended = child.as_mut().map_or(Ok(None), Child::try_wait);
+            if let Some(ended) = ended.transpose() {
+                *child = None;
+                break ended.map_err(|error| error.to_string());
             }
+            drop(child);
             std::thread::park_timeout(Duration::from_millis(2));
         };
         *self.over.0.lock() = true;
