@@ -11,8 +11,9 @@
 //! taken while the ledger is written to holds every account as it was at some moment during the export.
 //! Idempotency keys are not in it: they matter for minutes.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -25,9 +26,13 @@ use super::{Batch, Ledger, LedgerError, Op, Receipt, Record, Shelf};
 /// The form that this release writes, and the only one that it reads.
 const FORM: u32 = 1;
 
-/// Operations of a batch of the import, and batches that are under way at a time.
+/// Operations of a batch of the import, and of all batches that are under way.
 const BATCH: usize = 100;
-const UNDER_WAY: usize = 32;
+const UNDER_WAY: usize = 3200;
+
+/// The same as bytes of the file: an engine refuses what is too much at once.
+const BATCH_BYTES: usize = 1 << 20;
+const BYTES_UNDER_WAY: usize = 16 << 20;
 
 /// How much an export holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +70,15 @@ enum Broken {
     File(io::Error),
 }
 
+impl Broken {
+    fn at(self, path: &Path) -> ExportError {
+        match self {
+            Broken::Ledger(error) => ExportError::Ledger(error),
+            Broken::File(error) => ExportError::File { path: path.into(), error },
+        }
+    }
+}
+
 impl From<io::Error> for Broken {
     fn from(error: io::Error) -> Broken {
         Broken::File(error)
@@ -80,19 +94,21 @@ impl From<LedgerError> for Broken {
 /// Writes everything in `ledger` to `path`, whose former content stays until the new one is whole and on disk.
 pub fn export(ledger: &dyn Ledger, path: &Path) -> Result<Extent, ExportError> {
     let mut extent = Extent::default();
-    let written = write_whole(path, |file| {
-        let mut out = BufWriter::with_capacity(1 << 16, file);
-        extent = write_lines(ledger, &mut out)?;
-        Ok::<(), Broken>(out.flush()?)
+    let written = write_whole(path, |file| -> Result<(), Broken> {
+        extent = write_lines(ledger, file)?;
+        Ok(())
     });
-    match written {
-        Ok(()) => Ok(extent),
-        Err(Broken::Ledger(error)) => Err(ExportError::Ledger(error)),
-        Err(Broken::File(error)) => Err(ExportError::File { path: path.into(), error }),
-    }
+    written.map_err(|broken| broken.at(path))?;
+    Ok(extent)
 }
 
-fn write_lines(ledger: &dyn Ledger, out: &mut impl Write) -> Result<Extent, Broken> {
+/// The same to whatever can be written to, which errors call `name`.
+pub fn export_to(ledger: &dyn Ledger, out: impl Write, name: &Path) -> Result<Extent, ExportError> {
+    write_lines(ledger, out).map_err(|broken| broken.at(name))
+}
+
+fn write_lines(ledger: &dyn Ledger, out: impl Write) -> Result<Extent, Broken> {
+    let out = &mut BufWriter::with_capacity(1 << 16, out);
     let mut extent = Extent::default();
     // The ledger goes on calling after a failure; only the first counts.
     let mut written = write_line(out, &Line::Begin { form: FORM });
@@ -113,6 +129,7 @@ fn write_lines(ledger: &dyn Ledger, out: &mut impl Write) -> Result<Extent, Brok
     }
     written?;
     write_line(out, &Line::End(extent))?;
+    out.flush()?;
     Ok(extent)
 }
 
@@ -123,26 +140,76 @@ fn write_line(out: &mut impl Write, line: &Line) -> io::Result<()> {
 
 /// Fills an empty ledger from an export. The file is read to its end before anything is written.
 pub fn import(ledger: &dyn Ledger, path: &Path) -> Result<Extent, ExportError> {
-    let extent = read_ops(path, &mut |_| Ok(()))?;
+    let file = File::open(path).map_err(|error| ExportError::File { path: path.into(), error })?;
+    import_from(ledger, file, path)
+}
+
+/// The same from an open file, which errors call `name`. A pipe is put by in a file of the temporary folder,
+/// because an export is read twice.
+pub fn import_from(ledger: &dyn Ledger, file: File, name: &Path) -> Result<Extent, ExportError> {
+    let broken = |error| ExportError::File { path: name.into(), error };
+    let mut file = match file.metadata().map_err(broken)?.is_file() {
+        true => file,
+        false => put_by(file).map_err(broken)?,
+    };
+    let begin = file.stream_position().map_err(broken)?;
+    let extent = read_ops(&file, name, &mut |_, _| Ok(()))?;
     if !is_empty(ledger)? {
         return Err(ExportError::NotEmpty);
     }
-    let mut batch = Batch::new();
-    let mut under_way: Vec<Receipt> = Vec::new();
-    read_ops(path, &mut |op| {
-        batch.push(op);
-        if batch.len() == BATCH {
-            under_way.push(ledger.submit(std::mem::take(&mut batch)));
-        }
-        if under_way.len() == UNDER_WAY { settle(&mut under_way) } else { Ok(()) }
-    })?;
-    under_way.push(ledger.submit(batch));
-    settle(&mut under_way)?;
+    file.seek(SeekFrom::Start(begin)).map_err(broken)?;
+    let mut filling =
+        Filling { ledger, batch: Batch::new(), bytes: 0, under_way: Vec::new(), ops_out: 0, bytes_out: 0 };
+    read_ops(&file, name, &mut |op, bytes| filling.push(op, bytes))?;
+    filling.submit();
+    filling.settle()?;
     Ok(extent)
 }
 
-fn settle(under_way: &mut Vec<Receipt>) -> Result<(), ExportError> {
-    under_way.drain(..).try_for_each(|receipt| receipt.wait().map(drop)).map_err(ExportError::Ledger)
+fn put_by(mut pipe: File) -> io::Result<File> {
+    let path = std::env::temp_dir().join(format!("mailquotad-import.{}", std::process::id()));
+    let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(at)?;
+    // Nobody else is to read it, and it goes away with us.
+    fs::remove_file(&path).map_err(at)?;
+    io::copy(&mut pipe, &mut file).map_err(at)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// A ledger that is being filled, as fast as it stores and no faster.
+struct Filling<'a> {
+    ledger: &'a dyn Ledger,
+    batch: Batch,
+    bytes: usize,
+    under_way: Vec<Receipt>,
+    ops_out: usize,
+    bytes_out: usize,
+}
+
+impl Filling<'_> {
+    fn push(&mut self, op: Op, bytes: usize) -> Result<(), ExportError> {
+        self.batch.push(op);
+        self.bytes += bytes;
+        if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES {
+            self.submit();
+        }
+        match self.ops_out >= UNDER_WAY || self.bytes_out >= BYTES_UNDER_WAY {
+            true => self.settle(),
+            false => Ok(()),
+        }
+    }
+
+    fn submit(&mut self) {
+        self.ops_out += self.batch.len();
+        self.bytes_out += std::mem::take(&mut self.bytes);
+        self.under_way.push(self.ledger.submit(std::mem::take(&mut self.batch)));
+    }
+
+    fn settle(&mut self) -> Result<(), ExportError> {
+        (self.ops_out, self.bytes_out) = (0, 0);
+        self.under_way.drain(..).try_for_each(|receipt| receipt.wait().map(drop)).map_err(ExportError::Ledger)
+    }
 }
 
 fn is_empty(ledger: &dyn Ledger) -> Result<bool, LedgerError> {
@@ -154,16 +221,20 @@ fn is_empty(ledger: &dyn Ledger) -> Result<bool, LedgerError> {
     Ok(empty)
 }
 
-/// Reads an export to its end and hands on what each line means to the ledger.
-fn read_ops(path: &Path, each: &mut dyn FnMut(Op) -> Result<(), ExportError>) -> Result<Extent, ExportError> {
+/// Takes what a line means to the ledger, and how long the line is.
+type Each<'a> = &'a mut dyn FnMut(Op, usize) -> Result<(), ExportError>;
+
+/// Reads an export to its end.
+fn read_ops(file: &File, path: &Path, each: Each<'_>) -> Result<Extent, ExportError> {
     let broken = |error| ExportError::File { path: path.into(), error };
-    let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(broken)?);
+    let file = BufReader::with_capacity(1 << 16, file);
     let mut found = Extent::default();
     let mut end = None;
     let mut lines = 0;
     for (at, line) in (1..).zip(file.lines()) {
         let unusable = |why: String| ExportError::Unusable { path: path.into(), line: at, why };
         let line = line.map_err(broken)?;
+        let long = line.len();
         let line: Line = serde_json::from_str(&line).map_err(|error| unusable(error.to_string()))?;
         let bytes = |text: &str| STANDARD.decode(text).map_err(|error| unusable(error.to_string()));
         lines = at;
@@ -179,11 +250,11 @@ fn read_ops(path: &Path, each: &mut dyn FnMut(Op) -> Result<(), ExportError>) ->
                 found.accounts += 1;
                 // Whoever edited the file need not have kept the cells sorted.
                 let cells = record.cells.iter().map(|(key, usage)| (key.clone(), usage)).collect();
-                each(Op::Restore { account: name, record: Record { cells, ..record } })?;
+                each(Op::Restore { account: name, record: Record { cells, ..record } }, long)?;
             }
             Line::Value { shelf, key, value } => {
                 found.values += 1;
-                each(Op::Put { shelf, key: bytes(&key)?.into(), value: bytes(&value)? })?;
+                each(Op::Put { shelf, key: bytes(&key)?.into(), value: bytes(&value)? }, long)?;
             }
             Line::End(extent) => end = Some(extent),
         }

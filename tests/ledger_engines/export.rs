@@ -1,8 +1,9 @@
 //! Export and import.
 
 use std::fs;
+use std::path::Path;
 
-use mailquotad::ledger::export::{ExportError, Extent, export, import};
+use mailquotad::ledger::export::{ExportError, Extent, export, export_to, import, import_from};
 use mailquotad::ledger::{LedgerError, MemoryLedger, SledLedger};
 
 use super::failing_ledger::FailingLedger;
@@ -33,6 +34,35 @@ fn an_export_fills_an_empty_ledger_of_another_engine() {
     let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["export.jsonl", "ledger"], "nothing is left beside the export");
+}
+
+/// More than the queue of an engine takes at once: what a site with many folders keeps of its types.
+#[test]
+fn large_values_are_imported_as_fast_as_they_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.jsonl");
+    let from = MemoryLedger::new();
+    for n in 0..80_u8 {
+        submit(&from, vec![put(Shelf::Types, &[n], &vec![n; 1 << 20])]);
+    }
+    export(&from, &path).unwrap();
+    let to = SledLedger::open(&folder.path().join("ledger")).unwrap();
+    assert_eq!(import(&to, &path).unwrap(), Extent { accounts: 0, values: 80 });
+    assert!(contents(&to) == contents(&from), "every value is there as it was");
+}
+
+#[test]
+fn an_export_goes_through_a_pipe() {
+    let from = filled();
+    let (read, write) = std::io::pipe().unwrap();
+    let to = MemoryLedger::new();
+    std::thread::scope(|scope| {
+        let name = Path::new("a pipe");
+        let written = scope.spawn(|| export_to(&from, write, name).unwrap());
+        let pipe = fs::File::from(std::os::fd::OwnedFd::from(read));
+        assert_eq!(import_from(&to, pipe, name).unwrap(), written.join().unwrap());
+    });
+    assert_eq!(contents(&to), contents(&from));
 }
 
 #[test]
