@@ -152,7 +152,7 @@ fn is_plain(text: &str) -> bool {
 /// One header field, folded. `encode`: free text, where other alphabets become encoded words.
 fn field(text: &mut String, name: &str, value: &str, encode: bool) {
     let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let too_long = value.split(' ').any(|word| word.len() > LONGEST_LINE - name.len() - 3);
+    let too_long = value.split(' ').any(|word| word.len() + name.len() + 3 > LONGEST_LINE);
     let value = match encode && (!is_plain(&value) || too_long) {
         true => encoded_words(&value, name.len() + 2),
         false => value,

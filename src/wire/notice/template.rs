@@ -51,6 +51,9 @@ const PERCENTS: [(&str, Variable); 5] = [
     ("C", Variable::Attribute),
 ];
 
+/// The longest name of a header: it has to go on one line (RFC 5322 section 2.1.1), and leave room on it.
+pub const LONGEST_NAME: usize = 60;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(String),
@@ -79,6 +82,8 @@ pub enum TemplateFault {
     NoHeader(String),
     #[error("the header {0} is not for a template; accepted: Subject:, Reply-To: and X- fields")]
     Header(String),
+    #[error("the name of a header has {0} characters; at most {max} are accepted", max = LONGEST_NAME)]
+    Long(usize),
     #[error("the header {0} stands twice")]
     Twice(String),
 }
@@ -125,6 +130,9 @@ impl Template {
             let Some((name, value)) = name.filter(|(name, _)| is_name(name)) else {
                 return fail(number, TemplateFault::NoHeader(line.into()));
             };
+            if name.len() > LONGEST_NAME {
+                return fail(number, TemplateFault::Long(name.len()));
+            }
             if headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
                 return fail(number, TemplateFault::Twice(name.into()));
             }
@@ -245,6 +253,7 @@ mod tests {
 
     #[test]
     fn templates_that_cannot_be_sent_are_refused() {
+        let long = format!("Subject: x\nX-{}: y\n\n", "a".repeat(1000));
         for (text, line, told) in [
             ("", 1, "Subject: line is missing"),
             ("Hello\n\nyou", 1, "`Hello` is no header line"),
@@ -253,6 +262,7 @@ mod tests {
             ("Subject: x\nSUBJECT: y\n\n", 2, "stands twice"),
             ("X-A: x\n\nSubject: y", 2, "Subject: line is missing"),
             ("Subject : x\n folded\n\n", 2, "no header line"),
+            (long.as_str(), 2, "has 1002 characters; at most 60"),
         ] {
             let error = Template::brackets(text).unwrap_err();
             assert_eq!(error.line, line, "{text:?}");
