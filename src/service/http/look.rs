@@ -1,13 +1,13 @@
 //! Looking: health, one account, one domain, one verdict explained, the metrics.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Failure, Given};
+use super::{Api, Failure, Given, Named};
 use crate::quota::Level;
 use crate::service::admission::{Message, folder_of};
 use crate::service::exempt::kind_of;
@@ -48,12 +48,12 @@ pub async fn health(State(api): State<Api>) -> Response {
     (code, [("x-health", status)], Json(body)).into_response()
 }
 
-pub async fn account(State(api): State<Api>, Path(address): Path<String>) -> Result<Json<AccountReport>, Failure> {
+pub async fn account(State(api): State<Api>, Named(address): Named) -> Result<Json<AccountReport>, Failure> {
     let account = api.account(&address)?;
     Ok(Json(report::account(&api.accounting, &account)))
 }
 
-pub async fn domain(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<DomainReport>, Failure> {
+pub async fn domain(State(api): State<Api>, Named(name): Named) -> Result<Json<DomainReport>, Failure> {
     match api.accounting.book.domain(&name.to_lowercase()) {
         Some(domain) => Ok(Json(report::domain(&domain))),
         None => Err(Failure::not_found(format!("{name}: no such domain"))),

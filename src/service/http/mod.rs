@@ -16,8 +16,8 @@
 //! | `POST /v1/usage` | `{"account", "key", "cells": [...]}` | `{"outcome"}` |
 //! | `GET /metrics` | | Prometheus text |
 //!
-//! Errors are `{"error": "..."}` with 400 (the request), 404 (no such account), 409 (overruled),
-//! 503 (cannot now).
+//! Errors are `{"error": "..."}` with 400 (the request), 401 (the token), 404 (no such account), 405 (the method),
+//! 409 (overruled), 503 (cannot now).
 
 pub mod check;
 mod look;
@@ -34,7 +34,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -82,6 +83,9 @@ pub fn router(api: Api, token: Option<Arc<str>>) -> Router {
         .route("/v1/usage", post(usage::usage))
         .route("/metrics", get(look::metrics))
         .fallback(async || Failure::not_found("no such path; see the documentation of the HTTP API"))
+        .method_not_allowed_fallback(async || {
+            Failure(StatusCode::METHOD_NOT_ALLOWED, "the path is right, the method is not; see `allow`".into())
+        })
         .with_state(api);
     match token {
         Some(token) => routes.layer(middleware::from_fn_with_state(token, authorize)),
@@ -114,6 +118,20 @@ impl<T: DeserializeOwned> FromRequest<Api> for Given<T> {
     async fn from_request(request: Request, api: &Api) -> Result<Given<T>, Failure> {
         match Json::<T>::from_request(request, api).await {
             Ok(Json(given)) => Ok(Given(given)),
+            Err(rejected) => Err(Failure::bad(rejected.body_text())),
+        }
+    }
+}
+
+/// A name in the path, likewise.
+pub struct Named(String);
+
+impl FromRequestParts<Api> for Named {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Named, Failure> {
+        match Path::<String>::from_request_parts(parts, api).await {
+            Ok(Path(name)) => Ok(Named(name)),
             Err(rejected) => Err(Failure::bad(rejected.body_text())),
         }
     }

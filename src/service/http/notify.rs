@@ -1,12 +1,11 @@
 //! `POST /v1/notify`: notices by rules. `POST /v1/enforce`: the statuses of domains.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{Api, Failure, lines};
+use super::{Api, Failure, Given, lines};
 use crate::account::Status;
 use crate::service::notify::rules::TellRule;
 use crate::wire::notice::Template;
@@ -22,7 +21,7 @@ pub struct ToTell {
 }
 
 /// Answers with a [`crate::service::notify::rules::Outcome`] for each bucket that a rule applies to.
-pub async fn notify(State(api): State<Api>, Json(wanted): Json<ToTell>) -> Result<Response, Failure> {
+pub async fn notify(State(api): State<Api>, Given(wanted): Given<ToTell>) -> Result<Response, Failure> {
     for rule in &wanted.rules {
         let wrong = |error| Failure::bad(format!("the text of the rule at {}%: {error}", rule.percentage));
         Template::percents(&rule.text).map_err(wrong)?;
@@ -64,7 +63,7 @@ pub struct Enforced {
     pub to: String,
 }
 
-pub async fn enforce(State(api): State<Api>, Json(wanted): Json<ToEnforce>) -> Result<Response, Failure> {
+pub async fn enforce(State(api): State<Api>, Given(wanted): Given<ToEnforce>) -> Result<Response, Failure> {
     let domains = match &wanted.domain {
         Some(name) => {
             let domain = api.accounting.book.domain(&name.to_lowercase());

@@ -1,12 +1,12 @@
 //! `PUT /v1/accounts/{address}/quota`: writes limits to the directory, compare and set.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Api, Failure, Given};
+use super::{Api, Failure, Given, Named};
 use crate::account::Writable;
 use crate::directory::{Wish, Written};
 use crate::quota::Spec;
@@ -22,7 +22,7 @@ pub struct Quotas {
 
 pub async fn quota(
     State(api): State<Api>,
-    Path(address): Path<String>,
+    Named(address): Named,
     Given(wanted): Given<Quotas>,
 ) -> Result<Json<Value>, Failure> {
     let account = api.account(&address)?;
