@@ -14,6 +14,7 @@ use mailquotad::directory::Change;
 use mailquotad::ledger::{Ledger, MemoryLedger, Op, Outcome, Shelf};
 use mailquotad::mailstore::maildir::{MaildirOptions, MaildirStore};
 use mailquotad::quota::{CellKey, Delta, Level, Moment, Usage};
+use mailquotad::service::accounting::ChangeError;
 use mailquotad::service::admission::Message;
 use mailquotad::service::measuring::Measuring;
 use mailquotad::service::policy::Answer;
@@ -171,6 +172,24 @@ async fn a_repeated_change_counts_once_also_when_both_are_under_way() {
     assert_eq!(change(None).await.unwrap(), Outcome::Applied);
     assert_eq!(anna.lock().total(), Usage::new(20, 2));
     assert_eq!(site.accounting.ledger.read("anna@example.org").unwrap().unwrap().cells, anna.lock().cells);
+}
+
+#[tokio::test]
+async fn a_change_of_an_account_that_has_gone_counts_nowhere() {
+    let mut site = Site::new("");
+    site.load([domain(1, "example.org", ""), account(2, "anna@example.org", ""), account(3, "ben@example.org", "")]);
+    assert_eq!(site.metrics.directory_changes.get(), 3);
+    site.holds("anna@example.org", 10, 1);
+    site.holds("ben@example.org", 7, 1);
+    // As a request has it in hand while the directory tells of its end.
+    let anna = site.accounting.book.account("anna@example.org").unwrap();
+    site.sync.apply(Change::Gone(EntryId(2)));
+    assert_eq!(site.metrics.directory_changes.get(), 4);
+    let before = site.accounting.ledger.read("anna@example.org").unwrap();
+    let change = vec![(CellKey::new("INBOX", None), Delta { bytes: 60, messages: 1 })];
+    assert!(matches!(site.accounting.change(&anna, change, None).await, Err(ChangeError::Gone)));
+    assert_eq!(site.accounting.book.domain("example.org").unwrap().lock().held.usage(), Usage::new(7, 1));
+    assert_eq!(site.accounting.ledger.read("anna@example.org").unwrap(), before);
 }
 
 #[tokio::test]

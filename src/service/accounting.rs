@@ -27,8 +27,7 @@ use super::settings::{Blocks, Settings, StatusMode};
 use super::tally::Tally;
 use super::timers::Timers;
 use super::warnings::{self, Raised};
-use crate::account::{Status, Writable};
-use crate::directory::Wish;
+use crate::account::Status;
 use crate::ledger::{Batch, Ledger, LedgerError, Op, Outcome, Receipt, Revision, Shelf};
 use crate::quota::{CellKey, Cells, Delta, Level, Limits, Moment, Standing};
 use crate::telemetry::events;
@@ -62,6 +61,16 @@ pub struct Accounting {
 /// A measurement came too late: the account has changed or gone since it began.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Overtaken;
+
+/// Why a change of usage does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Since the caller found it.
+    #[error("the account has gone from the directory")]
+    Gone,
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
 
 impl Accounting {
     pub fn new(
@@ -135,7 +144,7 @@ impl Accounting {
             let seat = account.lock();
             let (address, standings) = (account.address.clone(), seat.standings_kept());
             let subject = Subject::Account(address.clone());
-            let wish = wish_of(&seat).map(|wish| outbox::put(&subject, &wish));
+            let wish = outbox::wish_of(&seat).map(|wish| outbox::put(&subject, &wish));
             let flag = over_flag::wish_of(self, &seat, &self.settings.load());
             let flag = flag.map(|wish| outbox::put(&over_flag::subject(&account.address), &wish));
             let standings = (seat.wished.is_some() || !standings.is_empty())
@@ -154,7 +163,7 @@ impl Accounting {
             }
             let state = domain.lock();
             let subject = Subject::Domain(domain.name.clone());
-            let wish = wish_of_domain(&state).map(|wish| outbox::put(&subject, &wish));
+            let wish = outbox::wish_of_domain(&state).map(|wish| outbox::put(&subject, &wish));
             let standing = (state.wished.is_some() || state.standing != Standing::UNDER)
                 .then(|| standing_of_domain(&domain, state.standing));
             drop(self.submit(standing.into_iter().chain(wish).chain(self.told_again(&subject)).collect()));
@@ -181,7 +190,7 @@ impl Accounting {
         account: &Arc<Account>,
         deltas: Vec<(CellKey, Delta)>,
         key: Option<u128>,
-    ) -> Result<Outcome, LedgerError> {
+    ) -> Result<Outcome, ChangeError> {
         let _turn = match key {
             Some(key) => Some(self.keys.turn(key).await),
             None => None,
@@ -191,7 +200,12 @@ impl Accounting {
         {
             return Ok(Outcome::Duplicate);
         }
+        let mut gone = false;
         let receipt = self.with_seat(account, |seat, batch| {
+            gone = seat.gone;
+            if gone {
+                return;
+            }
             for (cell, delta) in &deltas {
                 seat.cells.change(cell, *delta);
             }
@@ -199,7 +213,10 @@ impl Accounting {
             seat.revision += 1;
             batch.push(Op::Deltas { account: account.address.clone(), deltas, key });
         });
-        receipt.durable().await
+        if gone {
+            return Err(ChangeError::Gone);
+        }
+        Ok(receipt.durable().await?)
     }
 
     /// Puts a measurement in the place of all cells, if nothing has changed since `based_on`.
@@ -394,7 +411,7 @@ impl Accounting {
         let wanted = wanted(seat.mail_status, risen, &settings);
         if wanted != seat.wished {
             seat.wished = wanted;
-            Self::wish(&Subject::Account(account.address.clone()), wish_of(seat), batch);
+            batch.push(outbox::put_or_remove(&Subject::Account(account.address.clone()), outbox::wish_of(seat)));
         }
         self.flag(account, seat, &settings, risen == level, batch);
     }
@@ -411,7 +428,7 @@ impl Accounting {
             self.metrics.flag_drift.inc();
             events::flag_drifted(&account.address, wish.from.as_deref(), wish.to.as_deref());
         }
-        Self::wish(&over_flag::subject(&account.address), wish, batch);
+        batch.push(outbox::put_or_remove(&over_flag::subject(&account.address), wish));
     }
 
     fn advance_domain(&self, domain: &Domain, state: &mut DomainState, now: Moment, batch: &mut Batch) {
@@ -438,7 +455,7 @@ impl Accounting {
         let wanted = wanted(state.mail_status, level, &settings);
         if wanted != state.wished && state.entry.is_some() {
             state.wished = wanted;
-            Self::wish(&Subject::Domain(domain.name.clone()), wish_of_domain(state), batch);
+            batch.push(outbox::put_or_remove(&Subject::Domain(domain.name.clone()), outbox::wish_of_domain(state)));
         }
     }
 
@@ -447,14 +464,6 @@ impl Accounting {
         match settings.blocks {
             Blocks::DefaultBucket => seat.standing(0).level,
             Blocks::AnyBucket => seat.filled().map(|one| one.standing.level).max().unwrap_or_default(),
-        }
-    }
-
-    /// Stores, changes or drops the wish to write a status, together with what it follows from.
-    fn wish(subject: &Subject, wish: Option<Wish>, batch: &mut Batch) {
-        match wish {
-            Some(wish) => batch.push(outbox::put(subject, &wish)),
-            None => batch.push(outbox::remove(subject)),
         }
     }
 }
@@ -473,20 +482,6 @@ fn wanted(status: Status, level: Level, settings: &Settings) -> Option<Status> {
         (Status::OverQuota, false) => Some(Status::Active),
         _ => None,
     }
-}
-
-/// What an account's stored wish amounts to now; `None` when its reason is gone.
-pub fn wish_of(seat: &Seat) -> Option<Wish> {
-    wish(&seat.dn, Writable::UserStatus, seat.mail_status, seat.wished?)
-}
-
-pub fn wish_of_domain(state: &DomainState) -> Option<Wish> {
-    let (_, dn) = state.entry.as_ref()?;
-    wish(dn, Writable::DomainStatus, state.mail_status, state.wished?)
-}
-
-fn wish(dn: &str, attribute: Writable, from: Status, to: Status) -> Option<Wish> {
-    Some(Wish { dn: dn.into(), attribute, from: Some(from.as_str().into()), to: Some(to.as_str().into()) })
 }
 
 fn standing_of_domain(domain: &Domain, standing: Standing) -> Op {

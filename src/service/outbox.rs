@@ -4,14 +4,17 @@
 //! of the directory loses it. It is looked at again right before it is tried: what is written is what
 //! is wanted *then*. There is one wish per entry, so writes to one entry never overtake each other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::accounting::{self, Accounting};
+use super::account::Seat;
+use super::accounting::Accounting;
+use super::domain::DomainState;
 use super::over_flag;
-use crate::account::Status;
+use crate::account::{Status, Writable};
 use crate::directory::{Directory, DirectoryError, Wish, Written};
 use crate::ledger::{Batch, LedgerError, Op, Receipt, Shelf};
 use crate::telemetry::events;
@@ -56,6 +59,25 @@ pub fn remove(subject: &Subject) -> Op {
     Op::Remove { shelf: Shelf::Outbox, key: subject.key() }
 }
 
+/// The wish is stored or changed, or dropped, together with what it follows from.
+pub fn put_or_remove(subject: &Subject, wish: Option<Wish>) -> Op {
+    wish.map_or_else(|| remove(subject), |wish| put(subject, &wish))
+}
+
+/// What an account's stored wish amounts to now; `None` when its reason is gone.
+pub fn wish_of(seat: &Seat) -> Option<Wish> {
+    wish(&seat.dn, Writable::UserStatus, seat.mail_status, seat.wished?)
+}
+
+pub fn wish_of_domain(state: &DomainState) -> Option<Wish> {
+    let (_, dn) = state.entry.as_ref()?;
+    wish(dn, Writable::DomainStatus, state.mail_status, state.wished?)
+}
+
+fn wish(dn: &str, attribute: Writable, from: Status, to: Status) -> Option<Wish> {
+    Some(Wish { dn: dn.into(), attribute, from: Some(from.as_str().into()), to: Some(to.as_str().into()) })
+}
+
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many writes are in hand at once: enough for an adapter to bundle them, few enough to pace.
@@ -65,77 +87,75 @@ const AT_ONCE: usize = 64;
 /// the directory cannot take it.
 pub async fn run(accounting: Arc<Accounting>, directory: Arc<dyn Directory>, stop: CancellationToken) {
     let mut pause = FIRST_PAUSE;
+    // With these only an admin can help: they are asked for now and then, and keep nobody else waiting.
+    let mut refused = BTreeSet::new();
+    let mut ask_again = Instant::now();
     loop {
-        let Left { left, refused } = work(&accounting, &directory, pause, &stop).await;
-        if refused == left {
-            // Only an admin can help: ask now and then whether he has.
-            pause = LONGEST_PAUSE;
+        if ask_again <= Instant::now() {
+            refused.clear();
+            ask_again = Instant::now() + LONGEST_PAUSE;
         }
-        let wake = accounting.wishes.notified();
-        if left == 0 {
-            pause = FIRST_PAUSE;
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = wake => {}
-            }
-        } else {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        let later = work(&accounting, &directory, pause, &mut refused, &stop).await;
+        let delay = match (later, refused.is_empty()) {
+            (0, true) => None,
+            (0, false) => Some(ask_again.saturating_duration_since(Instant::now())),
+            _ => Some(pause),
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = accounting.wishes.notified(), if later == 0 => {}
+            () = tokio::time::sleep(delay.unwrap_or_default()), if delay.is_some() => {}
         }
+        pause = if later == 0 { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
     }
 }
 
 /// Tries every stored wish once, for a command that is about to end.
 pub async fn work_once(accounting: &Arc<Accounting>, directory: &Arc<dyn Directory>) {
-    work(accounting, directory, FIRST_PAUSE, &CancellationToken::new()).await;
+    work(accounting, directory, FIRST_PAUSE, &mut BTreeSet::new(), &CancellationToken::new()).await;
 }
 
-/// How many wishes are left, and how many of them the directory has refused for good.
-#[derive(Default)]
-struct Left {
-    left: usize,
-    refused: usize,
-}
-
-/// Tries every stored wish once.
+/// Tries every stored wish once, but for those that were `refused`, to which it adds. How many are left to be
+/// tried soon.
 async fn work(
     accounting: &Arc<Accounting>,
     directory: &Arc<dyn Directory>,
     pause: Duration,
+    refused: &mut BTreeSet<Subject>,
     stop: &CancellationToken,
-) -> Left {
+) -> usize {
     // What is not durable yet cannot be read: an empty batch comes back when all before it is.
     let stored = accounting.ledger.submit(Batch::new()).durable().await;
     let subjects = match stored.and_then(|_| pending(accounting)) {
         Ok(subjects) => subjects,
         Err(error) => {
             events::ledger_failed(&error);
-            return Left { left: 1, refused: 0 };
+            return 1;
         }
     };
     accounting.metrics.outbox.set(subjects.len() as i64);
-    let mut all = Left::default();
-    for some in subjects.chunks(AT_ONCE) {
+    let (resting, tried): (Vec<_>, Vec<_>) = subjects.into_iter().partition(|subject| refused.contains(subject));
+    *refused = resting.into_iter().collect();
+    let mut later = 0;
+    for some in tried.chunks(AT_ONCE) {
         if stop.is_cancelled() {
-            all.left += some.len();
-            return all;
+            return later + some.len();
         }
         let mut tries = tokio::task::JoinSet::new();
         for subject in some {
             let (accounting, directory, subject) = (accounting.clone(), directory.clone(), subject.clone());
-            tries.spawn(async move { attempt(&accounting, &*directory, &subject, pause).await });
+            tries.spawn(async move { (attempt(&accounting, &*directory, &subject, pause).await, subject) });
         }
-        while let Some(done) = tries.join_next().await {
-            let done = done.unwrap_or(Tried::Later);
-            all.left += usize::from(done != Tried::Done);
-            all.refused += usize::from(done == Tried::Refused);
+        while let Some(tried) = tries.join_next().await {
+            match tried {
+                Ok((Tried::Done, _)) => {}
+                Ok((Tried::Refused, subject)) => drop(refused.insert(subject)),
+                Ok((Tried::Later, _)) | Err(_) => later += 1,
+            }
         }
     }
-    accounting.metrics.outbox.set(all.left as i64);
-    all
+    accounting.metrics.outbox.set((later + refused.len()) as i64);
+    later
 }
 
 pub fn pending(accounting: &Accounting) -> Result<Vec<Subject>, LedgerError> {
@@ -202,7 +222,7 @@ fn wish_now(accounting: &Accounting, subject: &Subject) -> Option<(Wish, u32)> {
         Subject::Account(address) => {
             let account = accounting.book.account(address)?;
             let seat = account.lock();
-            accounting::wish_of(&seat).map(|wish| (wish, seat.heard))
+            wish_of(&seat).map(|wish| (wish, seat.heard))
         }
         Subject::Flag(address) => {
             let account = accounting.book.account(address)?;
@@ -212,7 +232,7 @@ fn wish_now(accounting: &Accounting, subject: &Subject) -> Option<(Wish, u32)> {
         Subject::Domain(name) => {
             let domain = accounting.book.domain(name)?;
             let state = domain.lock();
-            accounting::wish_of_domain(&state).map(|wish| (wish, state.heard))
+            wish_of_domain(&state).map(|wish| (wish, state.heard))
         }
     }
 }
@@ -237,7 +257,7 @@ fn take_off_if(accounting: &Accounting, subject: &Subject, may: impl FnOnce(bool
         Subject::Account(address) => match accounting.book.account(address) {
             Some(account) => {
                 let seat = account.lock();
-                may(accounting::wish_of(&seat).is_some(), seat.heard).then(submit)
+                may(wish_of(&seat).is_some(), seat.heard).then(submit)
             }
             None => Some(submit()),
         },
@@ -252,7 +272,7 @@ fn take_off_if(accounting: &Accounting, subject: &Subject, may: impl FnOnce(bool
         Subject::Domain(name) => match accounting.book.domain(name) {
             Some(domain) => {
                 let state = domain.lock();
-                may(accounting::wish_of_domain(&state).is_some(), state.heard).then(submit)
+                may(wish_of_domain(&state).is_some(), state.heard).then(submit)
             }
             None => Some(submit()),
         },

@@ -96,9 +96,6 @@ impl Sync {
     }
 
     pub fn apply(&mut self, change: Change) {
-        if matches!(change, Change::Entry(_) | Change::Gone(_)) {
-            self.accounting.metrics.directory_changes.inc();
-        }
         match change {
             Change::Begin => {
                 self.load = self.load.wrapping_add(1);

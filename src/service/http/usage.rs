@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Api, Failure, Given};
 use crate::ledger::Outcome;
 use crate::quota::{CellKey, Delta};
+use crate::service::accounting::ChangeError;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +44,8 @@ pub async fn usage(State(api): State<Api>, Given(changes): Given<Changes>) -> Re
     match api.accounting.change(&account, deltas, key).await {
         Ok(Outcome::Duplicate) => Ok(Json(json!({ "outcome": "duplicate" }))),
         Ok(_) => Ok(Json(json!({ "outcome": "applied" }))),
-        Err(error) => Err(Failure::unavailable(error)),
+        Err(error @ ChangeError::Gone) => Err(Failure::not_found(format!("{}: {error}", account.address))),
+        Err(error @ ChangeError::Ledger(_)) => Err(Failure::unavailable(error)),
     }
 }
 
