@@ -192,6 +192,24 @@ async fn a_broken_file_changes_nothing_and_says_where() {
     assert_eq!(site.known, before);
 }
 
+/// It is tried again at every look, because rights are no part of what a look sees.
+#[tokio::test]
+async fn a_file_that_is_there_and_cannot_be_read_is_told_of_once() {
+    let mut site = Site::start(SAMPLE);
+    site.load().await;
+    fs::remove_file(site.file()).unwrap();
+    site.lost().await;
+    fs::create_dir(site.file()).unwrap();
+    assert!(site.lost().await.contains("Is a directory"));
+    let again = tokio::time::timeout(Duration::from_secs(1), site.changes.recv()).await;
+    assert!(again.is_err(), "fifty looks later: {again:?}");
+    fs::remove_dir(site.file()).unwrap();
+    fs::write(site.file(), SAMPLE).unwrap();
+    while let Change::Lost { why } = site.change().await {
+        assert!(why.contains("No such file"), "{why}");
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_missing_at_the_start_is_waited_for() {
     let folder = TempDir::new().unwrap();

@@ -135,6 +135,8 @@ impl Directory for LdifDirectory {
         let mut dealt_with: Option<Option<Stamp>> = None;
         let mut seen = None;
         let mut at_once = true;
+        // Why nothing could be read at all, which is tried at every look and told once.
+        let mut unread = None;
         loop {
             let now = Stamp::of(&self.options.file).ok();
             let still = seen.replace(now) == Some(now);
@@ -142,12 +144,15 @@ impl Directory for LdifDirectory {
                 let (fingerprints, loaded) = self.load(known, &changes, &stop).await;
                 known = fingerprints;
                 match loaded {
-                    Loaded::Sent(stamp) => dealt_with = Some(Some(stamp)),
+                    Loaded::Sent(stamp) => (dealt_with, unread) = (Some(Some(stamp)), None),
                     Loaded::Unsettled => dealt_with = None,
                     Loaded::Closed => return Ok(()),
                     Loaded::Failed { stamp, why } => {
                         dealt_with = Some(stamp);
-                        if changes.send(Change::Lost { why }).await.is_err() {
+                        let reason = stamp.is_none().then(|| why.clone());
+                        let known = reason.is_some() && reason == unread;
+                        unread = reason;
+                        if !known && changes.send(Change::Lost { why }).await.is_err() {
                             return Ok(());
                         }
                     }
