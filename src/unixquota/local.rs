@@ -1,6 +1,7 @@
 //! File systems of this machine, by quotactl(2): ext4, XFS and whatever else answers Q_GETQUOTA (XFS has done so
 //! since Linux 3.0, so its own call is not needed). An NFS mount is passed on to its server.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -17,6 +18,8 @@ use crate::wire::mountinfo::{self, Mount};
 /// dqb_bhardlimit and dqb_bsoftlimit are in these, whatever the file system's own blocks are.
 const BLOCK: u64 = 1024;
 
+const MOUNTS: &str = "/proc/self/mountinfo";
+
 pub struct FileSystems {
     options: Options,
 }
@@ -24,8 +27,11 @@ pub struct FileSystems {
 /// What keeps a file system from telling.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("{0}: {1}")]
-    Path(String, io::Error),
+    /// The place itself, which whoever tells of it names.
+    #[error(transparent)]
+    Place(io::Error),
+    #[error("{mounts}: {0}", mounts = MOUNTS)]
+    Mounts(io::Error),
     #[error("no mounted file system holds it; is /proc there?")]
     NoMount,
     #[error(
@@ -43,20 +49,35 @@ impl FileSystems {
         FileSystems { options }
     }
 
-    fn read_place(&self, place: &Place, kind: Kind, user: UserId) -> Result<Option<Reading>, Fault> {
+    fn ask(&self, source: &Source, kind: Kind, user: UserId) -> Result<Option<Reading>, Fault> {
         let id = match kind {
             Kind::User => user.uid,
             Kind::Group => user.gid,
         };
+        match source {
+            Source::Server(export) => Ok(nfs::read(export, kind, id, &self.options)?),
+            Source::Disk(path, mount) => on_disk(path, mount, kind, id),
+        }
+    }
+}
+
+/// Who knows the quotas of a place.
+enum Source<'a> {
+    Server(Cow<'a, Export>),
+    Disk(&'a Path, Mount),
+}
+
+impl Source<'_> {
+    fn of(place: &Place) -> Result<Source<'_>, Fault> {
         let path = match place {
-            Place::Export(export) => return Ok(nfs::read(export, kind, id, &self.options)?),
+            Place::Export(export) => return Ok(Source::Server(Cow::Borrowed(export))),
             Place::Path(path) => path,
         };
         let mount = mount_of(path)?;
-        match Export::of_mount(&mount) {
-            Some(export) => Ok(nfs::read(&export, kind, id, &self.options)?),
-            None => on_disk(path, &mount, kind, id),
-        }
+        Ok(match Export::of_mount(&mount) {
+            Some(export) => Source::Server(Cow::Owned(export)),
+            None => Source::Disk(path, mount),
+        })
     }
 }
 
@@ -74,12 +95,20 @@ impl UnixQuotas for FileSystems {
         };
         readings.known = true;
         for place in &self.options.places {
+            let named = || Box::from(place.to_string());
+            let problem = |fault: Fault| Problem { place: Some(named()), why: fault.to_string() };
+            let source = match Source::of(place) {
+                Ok(source) => source,
+                Err(fault) => {
+                    readings.problems.push(problem(fault));
+                    continue;
+                }
+            };
             for kind in &self.options.kinds {
-                let named = || Box::from(place.to_string());
-                match self.read_place(place, *kind, user) {
+                match self.ask(&source, *kind, user) {
                     Ok(Some(reading)) => readings.found.push(Found { place: named(), kind: *kind, reading }),
                     Ok(None) => {}
-                    Err(fault) => readings.problems.push(Problem { place: Some(named()), why: fault.to_string() }),
+                    Err(fault) => readings.problems.push(problem(fault)),
                 }
             }
         }
@@ -88,16 +117,15 @@ impl UnixQuotas for FileSystems {
 }
 
 fn mount_of(path: &Path) -> Result<Mount, Fault> {
-    let real = fs::canonicalize(path).map_err(|error| Fault::Path(path.display().to_string(), error))?;
-    let table = "/proc/self/mountinfo";
-    let mounts = fs::read_to_string(table).map_err(|error| Fault::Path(table.into(), error))?;
+    let real = fs::canonicalize(path).map_err(Fault::Place)?;
+    let mounts = fs::read_to_string(MOUNTS).map_err(Fault::Mounts)?;
     mountinfo::of(&mounts, &real).ok_or(Fault::NoMount)
 }
 
 fn on_disk(path: &Path, mount: &Mount, kind: Kind, id: u32) -> Result<Option<Reading>, Fault> {
     // Without any right to what lies there, and without a view of the device, which the unit may hide.
     let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let file = opened.map_err(|error| Fault::Path(path.display().to_string(), error.into()))?;
+    let file = opened.map_err(|error| Fault::Place(error.into()))?;
     let mut found = system::quota_by_fd(std::os::fd::AsFd::as_fd(&file), kind, id);
     // Either the kernel does not know that call yet, or the file system has no quotas.
     if is(&found, Errno::NOSYS) && mount.source.starts_with('/') {
@@ -165,9 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_a_problem_with_its_name() {
+    fn what_is_not_there_is_one_problem_and_named_once() {
         let readings = read("/no/such/place", "root");
-        assert_eq!(readings.problems.len(), 2, "user and group");
-        assert!(readings.problems[0].why.contains("/no/such/place"), "{readings:?}");
+        let [problem] = &*readings.problems else { panic!("{readings:?}") };
+        assert_eq!(problem.place.as_deref(), Some("/no/such/place"));
+        assert_eq!(problem.why, "No such file or directory (os error 2)");
     }
 }
