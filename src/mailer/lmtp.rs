@@ -62,7 +62,9 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, hello: &str, mai
     let mut dialog = Dialog { stream: BufReader::new(stream) };
     dialog.reply().await?.expect_server()?;
     let offered = dialog.ask(&format!("LHLO {hello}")).await?.expect_server()?;
-    let offers = |name: &str| offered.lines.iter().any(|line| line.split(' ').next() == Some(name));
+    // Keywords are the same in either case (RFC 5321 section 2.4).
+    let named = |line: &str, name: &str| line.split(' ').next().is_some_and(|word| word.eq_ignore_ascii_case(name));
+    let offers = |name: &str| offered.lines.iter().any(|line| named(line, name));
     let from = mail.from.as_ref().map(ToString::to_string).unwrap_or_default();
     let utf8 = !(from.is_ascii() && mail.to.as_str().is_ascii());
     if utf8 && !offers("SMTPUTF8") {
@@ -174,5 +176,31 @@ mod tests {
     fn dots_at_the_start_of_a_line_are_doubled() {
         assert_eq!(stuffed(b"a\r\n.b\r\n..\r\nc.d"), b"a\r\n..b\r\n...\r\nc.d\r\n.\r\n");
         assert_eq!(stuffed(b""), b"\r\n.\r\n");
+    }
+
+    #[tokio::test]
+    async fn what_a_server_offers_counts_in_either_case() {
+        let (ours, theirs) = tokio::io::duplex(4096);
+        let server = tokio::spawn(async move {
+            let mut theirs = BufReader::new(theirs);
+            theirs.write_all(b"220 here\r\n").await.unwrap();
+            let mut asked = Vec::new();
+            for answer in ["250-here\r\n250 ignorequota\r\n", "250 ok\r\n", "250 ok\r\n", "354 go on\r\n", "250 ok\r\n"]
+            {
+                let mut line = String::new();
+                while line.is_empty()
+                    || asked.last().is_some_and(|last| last == "DATA\r\n") && !line.ends_with("\r\n.\r\n")
+                {
+                    theirs.read_line(&mut line).await.unwrap();
+                }
+                asked.push(line);
+                theirs.write_all(answer.as_bytes()).await.unwrap();
+            }
+            asked
+        });
+        let mail =
+            Mail { from: None, to: "anna@example.org".parse().unwrap(), text: b"Subject: x\r\n\r\nx\r\n".to_vec() };
+        converse(ours, "localhost", &mail).await.unwrap();
+        assert_eq!(server.await.unwrap()[2], "RCPT TO:<anna@example.org> IGNOREQUOTA\r\n");
     }
 }
