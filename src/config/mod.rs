@@ -3,6 +3,7 @@
 //! `config/mailquotad.toml` shows every key with its default. `MAILQUOTAD__SECTION__KEY` overrides one; lists
 //! are separated by commas there. Nothing outside of `cli` sees a [`Config`]: services get their own options.
 
+mod addresses;
 mod directory;
 mod dovecot;
 mod exempt;
@@ -220,6 +221,7 @@ impl Config {
             quota,
             effective: toml::Table::new(),
         };
+        addresses::check(&root, &config);
         root.finish();
         config
     }

@@ -173,9 +173,16 @@ fn read_transport(section: &Section) -> Transport {
         let missing = if user.is_some() { "password_file" } else { "login" };
         section.refuse(missing, "is missing; accepted: login with password or password_file, or neither");
     }
-    if user.is_some() && tls == Tls::Never && !is_here(&server) {
-        section
-            .refuse("tls", "is never, so the password would travel in the clear; accepted: required, from-the-start");
+    if user.is_some() && matches!(tls, Tls::Never | Tls::Offered) && !is_here(&server) {
+        let accepted = "accepted with login: required, from-the-start";
+        section.refuse(
+            "tls",
+            match tls {
+                Tls::Never => format!("is never, so the password would travel in the clear; {accepted}"),
+                // Whoever sits between can take the offer out.
+                _ => format!("is offered, so the password would travel in the clear where nothing is; {accepted}"),
+            },
+        );
     }
     Transport {
         kind,

@@ -79,29 +79,10 @@ pub(super) fn read_lookup(section: Section) -> Lookup {
 }
 
 fn read_texts(section: Section) -> Texts {
-    let text = |class, key: &str, default: &str| section.text(key, default, reply(class));
-    let defer = |key: &str, default: &str| text(Class::Defer, key, default);
-    let reject = |key: &str, default: &str| text(Class::Reject, key, default);
-    let texts = Texts {
-        larger_than_site: reject("larger_than_site", "552 5.3.4 Message is larger than this site accepts"),
-        larger_than_limit: reject("larger_than_limit", "552 5.2.3 Message is larger than the mailbox may hold"),
-        inactive: defer("inactive", "450 4.2.1 Mailbox is inactive, try again later"),
-        disabled: reject("disabled", "550 5.2.1 Mailbox is disabled"),
-        deleted: reject("deleted", "550 5.1.1 No such mailbox"),
-        removed: reject("removed", "550 5.1.1 No such mailbox"),
-        over_in_grace: defer("over_in_grace", "452 4.2.2 Mailbox is full, try again later"),
-        over: reject("over", "552 5.2.2 Mailbox is full"),
-        domain_over_in_grace: defer(
-            "domain_over_in_grace",
-            "452 4.2.2 Mail storage of this domain is full, try again later",
-        ),
-        domain_over: reject("domain_over", "552 5.2.2 Mail storage of this domain is full"),
-        no_room: defer("no_room", "452 4.2.2 Mailbox has no room for this message, try again later"),
-        no_room_after_grace: reject("no_room_after_grace", "552 5.2.2 Mailbox has no room for this message"),
-        queue_full: defer("queue_full", "452 4.3.1 Mail system is full, try again later"),
-        larger_than_queue: reject("larger_than_queue", "552 5.3.4 Message is larger than what may wait in the queue"),
-        unavailable: defer("unavailable", "451 4.3.0 Quota is not known yet, try again later"),
-    };
+    let texts = Texts::read(|key, default| {
+        let class = if default.code.is_temporary() { Class::Defer } else { Class::Reject };
+        section.text(key, &default.to_string(), reply(class))
+    });
     section.finish();
     texts
 }

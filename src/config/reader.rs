@@ -203,9 +203,13 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A text that is never shown.
+    /// A text that is never shown. An empty one is refused: to a directory it is an anonymous bind, which would seem
+    /// to succeed.
     pub fn secret(&self, key: &str) -> Option<String> {
         let secret = self.take(key, |value| text_of(value, false))?;
+        if secret.is_empty() {
+            self.refuse(key, "is empty; accepted: what the server knows, or no such key");
+        }
         self.effective(key, HIDDEN.into());
         Some(secret)
     }

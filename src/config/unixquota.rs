@@ -32,7 +32,7 @@ pub(super) fn read(section: Section) -> UnixQuota {
     let transports = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
     let unix = UnixQuota {
         domains: section.list("domains", &[], domain).into_iter().collect(),
-        user_attribute: section.optional("user_attribute", words::any).map(Into::into),
+        user_attribute: section.optional("user_attribute", words::attribute).map(Into::into),
         places: section.list("file_systems", &["/var/mail"], place),
         kinds: section.list("kinds", &["user"], words::one_of(&kinds)),
         counts: section.text("limit", "hard", words::one_of(&limits)),
@@ -45,7 +45,7 @@ pub(super) fn read(section: Section) -> UnixQuota {
         section.refuse("file_systems", "is empty; accepted: one path or several, or nfs://host/path");
     }
     if unix.max_age < unix.interval {
-        section.refuse("max_age", "is shorter than interval, so readings would be too old before they are renewed");
+        section.refuse("max_age", "is shorter than interval, so readings would be too old before they are renewed; accepted: interval or longer");
     }
     section.finish();
     unix
