@@ -19,6 +19,7 @@ use crate::mailstore::imap::{self, ImapOptions, ImapStore};
 use crate::mailstore::maildir::{self, MaildirOptions, MaildirStore};
 use crate::mailstore::remote::{FolderNames, Secret, Server};
 use crate::mailstore::{MailStore, Paths, ReportedStore, WatchError};
+use crate::quota::Units;
 use crate::service;
 use crate::service::notify::words::Language;
 use crate::service::settings::Settings;
@@ -39,7 +40,11 @@ pub fn directory(config: &Config) -> Result<Arc<dyn Directory>> {
             ldif.poll = options.poll_interval;
             Ok(Arc::new(LdifDirectory::new(ldif)))
         }
-        DirectorySource::Ldap(source) => Ok(Arc::new(LdapDirectory::new(ldap(options, source)))),
+        DirectorySource::Ldap(source) => {
+            // Quotas are kept as they were understood.
+            let meaning = if config.quota.units == Units::Decimal { "decimal units" } else { "" };
+            Ok(Arc::new(LdapDirectory::new(LdapOptions { meaning, ..ldap(options, source) })))
+        }
     }
 }
 
@@ -67,6 +72,7 @@ pub fn ldap(options: &config::Directory, source: &config::Ldap) -> LdapOptions {
         compare_interval: source.compare_interval,
         writes_per_second: source.writes_per_second,
         reader: options.reader.clone(),
+        meaning: "",
     }
 }
 

@@ -128,7 +128,7 @@ impl Config {
                     || name == "unix_quota" && unixquota::TAKEN_OVER.contains(&key.as_str())
                     || name == "enforcement"
                     || name == "queue" && !queue::AT_START.contains(&key.as_str())
-                    || name == "quota" && key != "types";
+                    || name == "quota" && !quota::AT_START.contains(&key.as_str());
                 if !taken_over && old.get(key) != new.get(key) && !keys.contains(&full) {
                     keys.push(full);
                 }

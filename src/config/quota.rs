@@ -16,6 +16,9 @@ use super::exempt;
 use super::reader::Section;
 use super::words;
 
+/// The keys that a running daemon cannot take over: what was read from the directory was read with them.
+pub(super) const AT_START: [&str; 2] = ["types", "units"];
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     pub units: Units,

@@ -53,6 +53,9 @@ pub struct LdapOptions {
     pub compare_interval: Duration,
     pub writes_per_second: u32,
     pub reader: EntryReader,
+    /// How the caller reads what he is sent, in any words; empty for the usual way. When it changes, every entry is
+    /// sent anew instead of those that have changed.
+    pub meaning: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +79,7 @@ impl LdapOptions {
             compare_interval: Duration::from_secs(3600),
             writes_per_second: 500,
             reader,
+            meaning: "",
         }
     }
 }

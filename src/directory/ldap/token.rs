@@ -67,6 +67,9 @@ fn asked(options: &LdapOptions) -> u64 {
     }
     format!("{:?}", reader.map).hash(&mut hash);
     reader.template.hash(&mut hash);
+    if !options.meaning.is_empty() {
+        options.meaning.hash(&mut hash);
+    }
     hash.finish()
 }
 
@@ -136,4 +139,21 @@ impl Witnesses {
 fn id_of_text(uuid: Option<&str>) -> Option<EntryId> {
     let hex: String = uuid?.split('-').collect();
     id_of(&u128::from_str_radix(&hex, 16).ok()?.to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::entry::{EntryReader, Preset};
+
+    #[test]
+    fn whoever_reads_entries_in_another_way_is_sent_all_of_them_anew() {
+        let usual = LdapOptions::new(&["ldap://127.0.0.1"], &["dc=example"], EntryReader::new(Preset::Sun));
+        let other = LdapOptions { meaning: "decimal units", ..usual.clone() };
+        let kept = |options| Token::new(options, vec![b"cookie".to_vec()], Witnesses::default()).write();
+        assert!(Token::read(&kept(&usual), &usual).is_some());
+        assert!(Token::read(&kept(&other), &other).is_some());
+        assert_eq!(Token::read(&kept(&usual), &other), None);
+        assert_eq!(Token::read(&kept(&other), &usual), None);
+    }
 }
