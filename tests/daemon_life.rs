@@ -238,6 +238,30 @@ fn whoever_is_answered_may_end_it_in_order() {
 }
 
 #[test]
+fn a_signal_during_the_start_is_an_orderly_end_too() {
+    let daemon = Daemon::prepare(LDIF, "listen = [\"127.0.0.1:0\"]");
+    let token = daemon.path("token");
+    // The start waits at this pipe until somebody writes into it: the sockets are there and nobody is answered.
+    assert!(Command::new("mkfifo").arg(&token).status().unwrap().success());
+    daemon.configure("listen = [\"127.0.0.1:0\"]", &format!("listen = [\"127.0.0.1:0\"]\ntoken_file = {token:?}"));
+    for signal in ["TERM", "INT"] {
+        let log = fs::File::create(daemon.path("daemon.log")).unwrap();
+        let mut starting = daemon.command(&["serve"]).stderr(log).spawn().unwrap();
+        let mut pipe = fs::OpenOptions::new().write(true).open(&token).unwrap();
+        assert!(daemon.path("api.sock").exists());
+        assert!(
+            Command::new("kill").args([&format!("-{signal}"), &starting.id().to_string()]).status().unwrap().success()
+        );
+        pipe.write_all(b"0123456789abcdef").unwrap();
+        drop(pipe);
+        let ended = starting.wait().unwrap();
+        assert!(ended.success() && daemon.log().contains("event=stopped"), "{signal}: {ended}\n{}", daemon.log());
+        assert!(!daemon.path("api.sock").exists(), "{signal}: the socket is gone with the daemon");
+    }
+    assert!(daemon.ok(&["check", "--offline", "--format", "csv"]).contains("ben@example.org"), "the ledger was closed");
+}
+
+#[test]
 fn a_second_daemon_is_refused_and_harms_nothing() {
     let daemon = Daemon::start(LDIF, "");
     let second = daemon.output(&["serve"]);
@@ -323,6 +347,12 @@ fn commands_say_what_is_wrong_and_how_it_ended() {
             .lines()
             .any(|line| line.starts_with("account,ben@example.org,default,"))
     );
+    for format in ["text", "csv", "json"] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = daemon.command(&["check", "--format", format]).stdout(full).output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.code() == Some(1) && told.contains("No space left"), "{format}: {ended:?}");
+    }
     let lines = daemon.ok(&["check", "--format", "json"]);
     assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{lines}");
 }

@@ -4,6 +4,7 @@
 //! one that `serve` runs. The folder is kept, so that a second start goes on where the first stopped.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -37,7 +38,7 @@ const MAIL: [(&str, &str, usize, usize, &str); 8] = [
 pub fn demo(args: &Demo) -> Result<Exit> {
     let dir = match &args.dir {
         Some(dir) => std::path::absolute(dir)?,
-        None => std::env::temp_dir().join("mailquotad-demo"),
+        None => own(std::env::temp_dir().join("mailquotad-demo"))?,
     };
     let file = dir.join("mailquotad.toml");
     match file.exists() {
@@ -56,6 +57,15 @@ pub fn demo(args: &Demo) -> Result<Exit> {
     };
     super::block_on(serve::run(&file, config, &log, ready))??;
     Ok(Exit::Fine)
+}
+
+/// Refuses a folder that somebody else has put where everybody may: a configuration can name programs to run.
+fn own(dir: PathBuf) -> Result<PathBuf> {
+    if let Ok(found) = fs::symlink_metadata(&dir) {
+        let ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+        anyhow::ensure!(ours, "{}: belongs to somebody else; name a folder of your own", dir.display());
+    }
+    Ok(dir)
 }
 
 fn furnish(dir: &Path) -> Result<()> {
@@ -107,4 +117,24 @@ fn quoted(path: &Path) -> String {
     let path = PathBuf::from(path).display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
     if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_somebody_else_has_put_there_is_not_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mine, link) = (folder.path().join("mine"), folder.path().join("link"));
+        fs::create_dir(&mine).unwrap();
+        std::os::unix::fs::symlink(&mine, &link).unwrap();
+        assert_eq!(own(mine.clone()).unwrap(), mine);
+        assert!(own(folder.path().join("none")).is_ok());
+        assert!(own(link).unwrap_err().to_string().contains("belongs to somebody else"));
+        // Everybody's root, unless we are root.
+        let theirs = PathBuf::from("/proc/1");
+        let uid = fs::symlink_metadata(&theirs).unwrap().uid();
+        assert_eq!(own(theirs).is_ok(), uid == rustix::process::geteuid().as_raw());
+    }
 }

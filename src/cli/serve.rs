@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
@@ -13,7 +14,7 @@ use super::house::House;
 use crate::config::{Config, SocketAccess};
 use crate::service::dict::DictSession;
 use crate::service::http::{self, Api, server};
-use crate::service::listener::{self, Limits};
+use crate::service::listener::{self, Ended, Limits};
 use crate::service::lookup::{LookupSession, Lookups};
 use crate::service::paced::Pace;
 use crate::service::policy::PolicySession;
@@ -45,7 +46,9 @@ pub fn serve(file: &Path) -> Result<Exit> {
 
 /// Serves until a signal. `ready` runs once the directory has been read.
 pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce(&Api)) -> Result<()> {
-    let begun = Instant::now();
+    let (begun, config) = (Instant::now(), Arc::new(config));
+    // From here on a signal means an orderly end: it may come before anybody is answered.
+    let mut signals = Signals::listen()?;
     events::started(env!("CARGO_PKG_VERSION"), &file.display());
     // Sockets first: what cannot listen must not touch the ledger.
     let policy = bind(&config.policy.listen, &config.policy.access)?;
@@ -57,7 +60,21 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     let public = bind(&config.http.listen, &config.http.access)?;
     let token = config.http.token_file.as_deref().map(read_token).transpose()?;
 
-    let mut house = House::build(&config)?;
+    // A large ledger takes a while to open, which nothing can cut short.
+    let building = config.clone();
+    let mut building = tokio::task::spawn_blocking(move || House::build(&building));
+    let built = tokio::select! {
+        built = &mut building => built?,
+        told = signals.end() => {
+            // What cannot be built now need not be closed.
+            let closed = async {
+                let Ok(Ok(house)) = building.await else { return Ok(()) };
+                house.finish().await
+            };
+            return end(told, closed).await;
+        }
+    };
+    let mut house = built?;
     let stop = CancellationToken::new();
     let keeper = house.mailboxes(&config, &stop)?;
     house.start(&config, &stop);
@@ -80,8 +97,6 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     for (service, sockets) in all {
         sockets.iter().for_each(|socket| events::listening(service, socket.endpoint()));
     }
-    // Before anybody is answered: who sees that we are well may ask us to end, and that must be an orderly end.
-    let signals = Signals::listen()?;
     let threads = listener::Threads::new("policy", session);
     let mut services = tokio::task::JoinSet::new();
     services.spawn(listener::run(policy, limits, threads, answering.clone()));
@@ -100,7 +115,8 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     let told = tokio::select! {
-        told = signals.wait(file, &config, &house, log) => told,
+        told = signals.wait(file, &config, &house, log) => Ok(told),
+        ended = services.join_next() => Err(died(ended)),
         told = async {
             house.api.accounting.load_completed().await;
             let book = &house.api.accounting.book;
@@ -109,22 +125,38 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
             std::future::pending().await
         } => told,
     };
-    events::stopping(told);
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-
-    // A second signal ends it here and now.
-    let stopped = async {
+    let closed = async {
         answering.cancel();
         while services.join_next().await.is_some() {}
         stop.cancel();
         house.finish().await
     };
+    match told {
+        Ok(signal) => end(signal, closed).await,
+        Err(error) => end("a service has died", closed).await.and(Err(error)),
+    }
+}
+
+/// Stops, unless another signal ends it here and now.
+async fn end(told: &str, closed: impl Future<Output = Result<()>>) -> Result<()> {
+    events::stopping(told);
+    // Where systemd does not listen there is nothing to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tokio::select! {
-        finished = stopped => finished?,
+        finished = closed => finished?,
         () = another_signal() => events::forced(),
     }
     events::stopped();
     Ok(())
+}
+
+/// A service that ends by itself leaves a port to which nobody answers.
+fn died(ended: Option<Result<std::io::Result<Ended>, JoinError>>) -> anyhow::Error {
+    match ended {
+        Some(Ok(Err(error))) => anyhow::Error::from(error).context("cannot wait at a socket"),
+        Some(Err(error)) => anyhow::Error::from(error).context("a service has died"),
+        Some(Ok(Ok(_))) | None => anyhow::anyhow!("a service has ended by itself"),
+    }
 }
 
 /// Dovecot calls once for each mailbox that crosses a threshold, and hangs up.
@@ -178,7 +210,15 @@ impl Signals {
         })
     }
 
-    /// Waits for the signal to stop; SIGHUP meanwhile reloads.
+    /// Waits for a signal to stop. A SIGHUP meanwhile is remembered.
+    async fn end(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+
+    /// The same; SIGHUP meanwhile reloads.
     async fn wait(mut self, file: &Path, started: &Config, house: &House, log: &Log) -> &'static str {
         loop {
             tokio::select! {
