@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Deserialize;
 
 use super::args::{Check, TableFormat};
 use super::client::{Client, part};
 use super::exit::Exit;
-use super::out::say;
+use super::out::{self, say};
 use super::table::{self, Shown, Table};
 use crate::quota::Level;
 use crate::service::http::check::{ACCOUNT_LINE, Line};
@@ -27,15 +27,9 @@ pub async fn check(client: &Client, args: &Check) -> Result<Exit> {
         if attention {
             exit = Exit::Findings;
         }
-        if let Err(error) = written {
-            // `| head` has seen enough.
-            match error.kind() {
-                std::io::ErrorKind::BrokenPipe => return Ok(exit),
-                _ => bail!(error),
-            }
-        }
+        out::written(written);
     }
-    paper.end()?;
+    paper.end();
     Ok(exit)
 }
 
@@ -158,9 +152,9 @@ impl Paper {
         }
     }
 
-    fn end(self) -> Result<()> {
+    fn end(self) {
         match self {
-            Paper::Json(mut out) | Paper::Csv(mut out) => out.flush()?,
+            Paper::Json(mut out) | Paper::Csv(mut out) => out::written(out.flush()),
             Paper::Text(tables) => {
                 let Tables { accounts, domains, notes, lost } = *tables;
                 let mut parts = 0;
@@ -183,7 +177,6 @@ impl Paper {
                 }
             }
         }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Puts the daemon together from a configuration: the only place that knows every adapter.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -38,6 +38,9 @@ use crate::telemetry::metrics::Metrics;
 
 /// Changes of the directory that may wait for the service: enough to keep both busy, little memory.
 const CHANGES: usize = 4096;
+
+/// How often whoever waits for the directory looks whether it is lost.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Everything but the sockets.
 pub struct House {
@@ -219,7 +222,7 @@ impl House {
             });
             sync.run(received, reloaded, stop).await;
             if let Err(error) = follow.await {
-                tracing::error!(event = "task_died", error = %error);
+                crate::telemetry::events::task_died(&error);
             }
         });
     }
@@ -269,20 +272,38 @@ impl House {
         Ok(())
     }
 
-    /// Returns when the directory has been read once, or with what keeps it from being read.
-    pub async fn loaded(&self, patience: Duration) -> Result<()> {
-        let loaded = tokio::time::timeout(patience, self.api.accounting.load_completed()).await;
-        loaded.map_err(|_| match self.api.directory_status.state().lost {
-            Some(why) => anyhow::anyhow!("the directory cannot be read: {why}"),
-            None => anyhow::anyhow!("the directory could not be read within {patience:?}"),
-        })
+    /// Returns when the directory has been read once, or with what keeps it from being read: when nothing comes in
+    /// for `away` while it is lost, and after `patience` in any case.
+    pub async fn loaded(&self, patience: Duration, away: Duration) -> Result<()> {
+        let Api { accounting, directory_status, .. } = &self.api;
+        let begun = Instant::now();
+        let (mut known, mut came_in) = (0, begun);
+        let completed = accounting.load_completed();
+        tokio::pin!(completed);
+        loop {
+            if tokio::time::timeout(LOOK, completed.as_mut()).await.is_ok() {
+                return Ok(());
+            }
+            let now = accounting.book.accounts();
+            if std::mem::replace(&mut known, now) != now {
+                came_in = Instant::now();
+            }
+            let lost = directory_status.state().lost;
+            match lost {
+                Some(why) if came_in.elapsed() >= away => anyhow::bail!("the directory cannot be read: {why}"),
+                None if begun.elapsed() >= patience => {
+                    anyhow::bail!("the directory could not be read within {patience:?}")
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Lets the tasks end and closes the ledger. The caller has cancelled `stop`.
     pub async fn finish(mut self) -> Result<()> {
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended {
-                tracing::error!(event = "task_died", error = %error);
+                crate::telemetry::events::task_died(&error);
             }
         }
         let ledger = self.api.accounting.ledger.clone();
@@ -295,5 +316,30 @@ fn with<W: Fn(&Accounting)>(accounting: &Arc<Accounting>, work: W) -> impl Fn() 
     move || {
         work(&accounting);
         std::future::ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_directory_that_is_not_there_is_not_waited_for_in_silence() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().display();
+        let text = format!(
+            "[directory]\nkind = \"ldif\"\nfile = \"{dir}/none.ldif\"\n[ledger]\npath = \"{dir}/ledger\"\n\
+             [mailstore]\npath = \"{dir}/%n\"\n"
+        );
+        let config = Config::read("x.toml", &text, &Default::default()).unwrap();
+        let stop = CancellationToken::new();
+        let mut house = House::build(&config).unwrap();
+        house.start_offline(&stop);
+        let waited = house.loaded(Duration::from_secs(3600), Duration::ZERO);
+        let why = tokio::time::timeout(Duration::from_secs(60), waited).await.expect("an answer").unwrap_err();
+        stop.cancel();
+        house.finish().await.unwrap();
+        let told = format!("the directory cannot be read: {dir}/none.ldif: No such file or directory (os error 2)");
+        assert_eq!(why.to_string(), told);
     }
 }

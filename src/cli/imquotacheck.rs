@@ -11,7 +11,7 @@ use clap::Parser;
 use super::args::CONFIG_FILE;
 use super::client::{Client, part};
 use super::exit::Exit;
-use super::out::say;
+use super::out::{self, say};
 use super::rulefile::{self, RuleFile};
 use crate::quota::{Limit, Units, Usage};
 use crate::service::http::check::Line;
@@ -169,11 +169,8 @@ async fn report(client: &Client, args: &ImquotaCheck) -> Result<()> {
         head(&mut out, domain, domains.get(domain), args)?;
         accounts.iter().try_for_each(|report| row(&mut out, report, args))
     });
-    match printed.and_then(|()| out.flush()) {
-        // `| head` has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => Ok(printed?),
-    }
+    out::written(printed.and_then(|()| out.flush()));
+    Ok(())
 }
 
 /// Of all buckets.

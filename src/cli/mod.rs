@@ -107,8 +107,9 @@ fn dispatch(line: CommandLine) -> anyhow::Result<Exit> {
     }
 }
 
-/// How long `--offline` waits for the directory.
+/// How long `--offline` waits for the directory, and how long for one that is away: a server may just be starting.
 const PATIENCE: Duration = Duration::from_secs(600);
+const AWAY: Duration = Duration::from_secs(15);
 
 /// Puts a command's questions to the daemon, or to the same service made for this one command.
 fn ask(
@@ -125,7 +126,7 @@ fn ask(
         let stop = CancellationToken::new();
         let mut house = House::build(&config)?;
         house.start_offline(&stop);
-        let told = match house.loaded(PATIENCE).await {
+        let told = match house.loaded(PATIENCE, AWAY).await {
             Ok(()) => command(&Client::Here(http::router(house.api.clone(), None))).await,
             Err(error) => Err(error),
         };

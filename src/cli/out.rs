@@ -18,7 +18,12 @@ pub(crate) use {say, say_part};
 
 pub fn write(text: Arguments) {
     let mut out = io::stdout().lock();
-    match out.write_fmt(text).and_then(|()| out.flush()) {
+    written(out.write_fmt(text).and_then(|()| out.flush()));
+}
+
+/// Ends the command where standard output does not take what it was given.
+pub fn written(result: io::Result<()>) {
+    match result {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 
 use unicode_width::UnicodeWidthStr;
 
+use super::out;
 use crate::quota::{Level, Limit, Units, Usage};
 use crate::service::report::{Both, BucketReport, DomainReport};
 
@@ -98,8 +99,7 @@ impl Table {
 
     pub fn print(&self) {
         let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-        // `| head` has seen enough.
-        let _ = self.print_to(&mut out).and_then(|()| out.flush());
+        out::written(self.print_to(&mut out).and_then(|()| out.flush()));
     }
 
     /// Two blanks between columns, and none at the end of a line.

@@ -89,6 +89,16 @@ pub fn accept_loop_died(service: &str, why: &dyn Display) {
     error!(event = "accept-loop-died", service, %why);
 }
 
+/// Work in the background has ended by a bug.
+pub fn task_died(why: &dyn Display) {
+    error!(event = "task-died", %why);
+}
+
+/// A connection to the API broke, or was idle for too long.
+pub fn http_ended(why: &dyn Display) {
+    debug!(event = "http-ended", %why);
+}
+
 /// All connections that are allowed are in use; the next client waits until one of them ends.
 pub fn crowded(service: &str, connections: usize) {
     warn!(event = "crowded", service, connections);

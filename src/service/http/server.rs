@@ -40,7 +40,7 @@ pub fn host(router: Router) -> impl Host {
                 }
             };
             if let Err(error) = ended {
-                tracing::debug!(event = "http_connection_ended", error = %error);
+                crate::telemetry::events::http_ended(&error);
             }
         }
     })
