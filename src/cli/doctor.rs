@@ -21,7 +21,8 @@ use crate::config::Config;
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// Where: `configuration`, `directory`, `ledger`, `mailstore`, `unix quotas`, `sockets`, `postfix`, `dovecot`.
+    /// Where: `configuration`, `daemon`, `directory`, `ledger`, `mailstore`, `unix quotas`, `sockets`, `postfix`,
+    /// `dovecot`, `queue`.
     area: &'static str,
     fine: bool,
     what: String,

@@ -152,8 +152,14 @@ pub fn watch(config: &Config, health: Option<&Value>, findings: &mut Findings) {
 pub async fn sockets(config: &Config, health: Option<&Value>, findings: &mut Findings) {
     const AREA: &str = "sockets";
     let api = Endpoint::Unix(config.http.socket.clone());
-    let all =
-        [&config.policy.listen[..], &config.lookup.listen[..], &config.http.listen[..], std::slice::from_ref(&api)];
+    let all = [
+        &config.policy.listen[..],
+        &config.lookup.listen[..],
+        &config.dovecot.listen[..],
+        &config.warnings.listen[..],
+        &config.http.listen[..],
+        std::slice::from_ref(&api),
+    ];
     for endpoint in all.into_iter().flatten() {
         match (health.is_some(), answers(endpoint).await) {
             (true, true) => findings.fine(AREA, format!("{endpoint}: the daemon listens")),
