@@ -23,24 +23,6 @@ impl Default for Access {
     }
 }
 
-impl Access {
-    /// The number of the group that `name` names, or of which it is the number. It looks in `/etc/group` only:
-    /// a group that a directory serves over the network must be given by its number, for at the start of a mail
-    /// host that directory may not answer yet. `None`: there is no such group.
-    pub fn group(name: &str) -> io::Result<Option<u32>> {
-        if let Ok(number) = name.parse() {
-            return Ok(Some(number));
-        }
-        let groups = std::fs::read_to_string("/etc/group")?;
-        let number = |line: &str| {
-            let mut fields = line.split(':');
-            let found = fields.next() == Some(name);
-            fields.nth(1).filter(|_| found)?.parse().ok()
-        };
-        Ok(groups.lines().find_map(number))
-    }
-}
-
 /// Connections that may wait to be accepted; the system has a limit of its own (`net.core.somaxconn`). The 128 of
 /// the standard library are too few: after a restart every smtpd of a busy host connects at once, and one that
 /// finds no place here tries again a second later, while its client waits.

@@ -87,14 +87,6 @@ fn errors_name_the_place() {
     assert!(error.contains(&taken.endpoint().to_string()), "{error}");
 }
 
-#[test]
-fn groups_have_names_and_numbers() {
-    assert_eq!(Access::group("root").unwrap(), Some(0));
-    assert_eq!(Access::group("117").unwrap(), Some(117));
-    assert_eq!(Access::group("").unwrap(), None);
-    assert_eq!(Access::group("no-such-group").unwrap(), None);
-}
-
 /// After a restart every smtpd process connects anew, all in the same moment.
 #[test]
 fn a_thousand_clients_find_a_place_before_the_first_is_accepted() {
