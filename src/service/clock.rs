@@ -19,7 +19,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands where it is put, for tests and for `explain --at`.
+/// A clock that stands where it is put, for tests.
 #[derive(Default)]
 pub struct SetClock(std::sync::atomic::AtomicU64);
 

@@ -14,7 +14,7 @@ use super::accounting::{Accounting, Overtaken};
 use super::unixquota::UnixReading;
 use crate::ledger::{Batch, LedgerError, Op, Outcome, Shelf};
 use crate::mailstore::{MailStore, MailStoreError, MailboxRef, Measurement};
-use crate::quota::{Cells, Moment, Usage};
+use crate::quota::{Cells, Usage};
 use crate::telemetry::events;
 use crate::telemetry::metrics::Scan;
 
@@ -222,9 +222,4 @@ fn outcome(measured: &Result<Measured, MeasureError>) -> Scan {
         Err(MeasureError::Incomplete(_)) => Scan::Incomplete,
         Err(_) => Scan::Failed,
     }
-}
-
-/// When each mailbox was measured last, for `check` and the jobs.
-pub fn stale(account: &Account, before: Moment) -> bool {
-    account.lock().measured().is_none_or(|measured| measured < before)
 }

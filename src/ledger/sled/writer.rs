@@ -163,13 +163,14 @@ impl Writer {
             Err(failure) => {
                 // Revisions that a reader may have been told of must not come back as others.
                 self.state.floor = self.state.floor.max(highest);
-                Err(self.fail(failure))
+                Err(LedgerError::Write(self.fail(failure)))
             }
         }
     }
 
-    fn fail(&mut self, failure: Failure) -> LedgerError {
-        let why = match failure {
+    /// Why it has failed, for whoever waits.
+    fn fail(&mut self, failure: Failure) -> String {
+        match failure {
             Failure::Full(why) => {
                 let again = Instant::now() + RETRY;
                 self.health = Health::Full { why: why.clone(), again };
@@ -180,8 +181,7 @@ impl Writer {
                 self.health = Health::Failed(why.clone());
                 why
             }
-        };
-        LedgerError::Write(why)
+        }
     }
 
     /// Whether a group can be written: heals the ledger, if that is due.
@@ -195,7 +195,7 @@ impl Writer {
                     self.health = Health::Fine;
                     Ok(())
                 }
-                Err(failure) => Err(self.fail(failure).to_string()),
+                Err(failure) => Err(self.fail(failure)),
             },
         }
     }
