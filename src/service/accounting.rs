@@ -115,7 +115,8 @@ impl Accounting {
     /// The directory is complete: from now on standings move. Settles everything once.
     pub fn load_complete(&self) {
         if !self.loaded.swap(true, Ordering::AcqRel) {
-            self.settle_accounts();
+            let missed = self.missed(&self.account_errors);
+            self.book.for_each_account_at_once(|account| self.settle_anew(account, missed));
             self.settle_domains();
             warnings::catch_up(self);
             self.completed.notify_waiters();
@@ -136,21 +137,24 @@ impl Accounting {
     /// standings, wishes and the memory of notices that it may have missed are stored anew.
     pub fn settle_accounts(&self) {
         let missed = self.missed(&self.account_errors);
-        self.book.for_each_account(|account| {
-            drop(self.settle(account));
-            if !missed {
-                return;
-            }
-            let seat = account.lock();
-            let (address, standings) = (account.address.clone(), seat.standings_kept());
-            let subject = Subject::Account(address.clone());
-            let wish = outbox::wish_of(&seat).map(|wish| outbox::put(&subject, &wish));
-            let flag = over_flag::wish_of(self, &seat, &self.settings.load());
-            let flag = flag.map(|wish| outbox::put(&over_flag::subject(&account.address), &wish));
-            let standings = (seat.wished.is_some() || !standings.is_empty())
-                .then_some(Op::Standings { account: address, standings });
-            drop(self.submit(standings.into_iter().chain(wish).chain(flag).chain(self.told_again(&subject)).collect()));
-        });
+        self.book.for_each_account(|account| self.settle_anew(account, missed));
+    }
+
+    /// Brings one account up to date, and stores all about it of which the ledger may have `missed` a part.
+    fn settle_anew(&self, account: &Arc<Account>, missed: bool) {
+        drop(self.settle(account));
+        if !missed {
+            return;
+        }
+        let seat = account.lock();
+        let (address, standings) = (account.address.clone(), seat.standings_kept());
+        let subject = Subject::Account(address.clone());
+        let wish = outbox::wish_of(&seat).map(|wish| outbox::put(&subject, &wish));
+        let flag = over_flag::wish_of(self, &seat, &self.settings.load());
+        let flag = flag.map(|wish| outbox::put(&over_flag::subject(&account.address), &wish));
+        let standings =
+            (seat.wished.is_some() || !standings.is_empty()).then_some(Op::Standings { account: address, standings });
+        drop(self.submit(standings.into_iter().chain(wish).chain(flag).chain(self.told_again(&subject)).collect()));
     }
 
     /// The same for every domain.

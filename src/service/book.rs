@@ -4,8 +4,9 @@
 //! that a writer never stands in the way of more than one reader in [`SHARDS`], and only for one insertion.
 
 use std::hash::BuildHasher;
+use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use hashbrown::{HashMap, HashTable};
 use parking_lot::RwLock;
@@ -165,6 +166,19 @@ impl Book {
             let accounts: Vec<_> = shard.read().accounts.iter().cloned().collect();
             accounts.iter().for_each(&mut each);
         }
+    }
+
+    /// The same with all cores at once: for a start, when there is nobody yet to whom it would matter.
+    pub fn for_each_account_at_once(&self, each: impl Fn(&Arc<Account>) + Sync) {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(shard) = self.shards.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let accounts: Vec<_> = shard.read().accounts.iter().cloned().collect();
+                accounts.iter().for_each(&each);
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
     }
 
     pub fn accounts(&self) -> usize {
