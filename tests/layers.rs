@@ -245,3 +245,21 @@ fn a_wrong_arrow_is_seen() {
         assert_eq!(against(SERVICE, port, Some(&name)), Some("is an adapter"));
     }
 }
+
+/// Whatever reads bytes from outside is fuzzed, and every target is built.
+#[test]
+fn every_codec_has_a_fuzz_target() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    let mut files = Vec::new();
+    walk(&root.join("fuzz/fuzz_targets"), &mut files);
+    let targets: Vec<String> = files.iter().map(|file| read(file)).collect();
+    let codecs = read(&root.join("src/wire/mod.rs"));
+    for codec in codecs.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')) {
+        let used = targets.iter().any(|target| target.contains(&format!("wire::{codec}")));
+        assert!(used, "wire/{codec}.rs is in no fuzz target");
+    }
+    let manifest = read(&root.join("fuzz/Cargo.toml"));
+    let built = manifest.lines().filter(|line| line.starts_with("path = \"fuzz_targets/")).count();
+    assert_eq!(built, targets.iter().filter(|target| target.contains("fuzz_target!")).count());
+}

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::DateTime;
+use chrono::{DateTime, Datelike};
 
 use crate::quota::Moment;
 
@@ -99,7 +99,9 @@ impl Letter<'_> {
     /// The message with CRLF line ends, as SMTP takes it (dots are the transport's business).
     pub fn print(&self) -> Vec<u8> {
         let mut text = String::new();
-        let date = i64::try_from(self.date.0).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
+        let date = i64::try_from(self.date.0).ok().and_then(DateTime::from_timestamp_millis);
+        // RFC 2822 has years of four digits, and chrono panics at others.
+        let date = date.filter(|date| date.year() <= 9999).unwrap_or_default();
         // A String takes whatever is written to it.
         let _ = write!(text, "Date: {}\r\n", date.to_rfc2822());
         let address = &self.from.address;

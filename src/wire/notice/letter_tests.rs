@@ -131,3 +131,15 @@ proptest! {
         prop_assert_eq!(found, clean);
     }
 }
+
+/// Years of mail have four digits; a clock that is far off must not end the daemon.
+#[test]
+fn a_date_that_mail_cannot_have_is_left_at_the_beginning() {
+    let from: Sender = "postmaster@example.org".parse().unwrap();
+    let to: Address = "anna@example.org".parse().unwrap();
+    for millis in [253_402_300_800_000, 1 << 60, u64::MAX] {
+        let date = Moment(millis);
+        let letter = Letter { message_id: "1@x", date, from: &from, to: &to, headers: Vec::new(), body: String::new() };
+        assert!(String::from_utf8(letter.print()).unwrap().contains(" Jan 1970 00:00:00 +0000\r\n"), "{millis}");
+    }
+}
