@@ -26,6 +26,7 @@ use mailquotad::telemetry::metrics::Metrics;
 use mailquotad::wire::ldif::Records;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::slapd::{DAEMON, PASSWORD, SUFFIX, Slapd};
@@ -111,13 +112,8 @@ impl Followed {
 
     /// Waits, far beyond what anything takes here.
     pub async fn until(&self, what: &str, mut holds: impl FnMut(&Followed) -> bool) {
-        let wait = async {
-            while !holds(self) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        let waited = tokio::time::timeout(Duration::from_secs(90), wait).await;
-        assert!(waited.is_ok(), "waited in vain until {what}; the directory: {:?}", self.status.state());
+        let held = looking(Duration::from_millis(2), || holds(self)).await;
+        assert!(held, "waited in vain until {what}; the directory: {:?}", self.status.state());
     }
 
     pub async fn loaded(&self) {
@@ -146,19 +142,30 @@ impl Followed {
     /// Waits until every account is known as ldapsearch shows it.
     pub async fn same_as(&self, slapd: &Slapd) {
         let expected = expected(slapd);
-        let mut differs = String::new();
-        for _ in 0..2000 {
-            let view = self.view();
-            if view == expected {
-                return;
-            }
-            let differing = expected.iter().filter(|(address, line)| view.get(*address) != Some(line)).count();
-            let surplus = view.keys().filter(|address| !expected.contains_key(*address)).count();
-            differs = format!("{differing} of {} differ or are missing, {surplus} are too many", expected.len());
-            tokio::time::sleep(Duration::from_millis(30)).await;
+        if looking(Duration::from_millis(30), || self.view() == expected).await {
+            return;
         }
-        panic!("the view is not the directory's: {differs}; {:?}", self.status.state());
+        let view = self.view();
+        let differing = expected.iter().filter(|(address, line)| view.get(*address) != Some(line)).count();
+        let surplus = view.keys().filter(|address| !expected.contains_key(*address)).count();
+        panic!(
+            "the view is not the directory's: {differing} of {} differ or are missing, {surplus} are too many; {:?}",
+            expected.len(),
+            self.status.state()
+        );
     }
+}
+
+/// Whether `holds` comes true, looked at again and again until it does or far too much time has passed.
+async fn looking(pause: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let mut turn = tokio::time::interval(pause);
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let look = async {
+        while !holds() {
+            turn.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(90), look).await.is_ok()
 }
 
 pub type Line = (String, Status, Status, (Spec, Spec), Links);
