@@ -153,3 +153,24 @@ fn what_cannot_be_read_is_dropped_and_the_directory_read_anew() {
     assert_eq!(keys().len(), before.len() - 1, "all but the place, which comes when the accounts have been written");
     assert!(keys().iter().all(|key| before.contains(key)));
 }
+
+#[test]
+fn nobody_finds_it_loaded_and_takes_the_directory_for_reached() {
+    const ACCOUNTS: u64 = 2000;
+    let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new());
+    let mut site = kept(ledger.clone());
+    let entries = (0..ACCOUNTS).map(|n| Change::Entry(account(n.into(), &format!("u{n}@example.org"), "1M")));
+    apply(&mut site, entries.chain([reached()]).collect());
+
+    let mut after = Site::on(ledger, "");
+    after.sync = after.sync.keeping();
+    let (accounting, directory) = (after.accounting.clone(), after.directory.clone());
+    let looked = std::thread::spawn(move || {
+        while !accounting.loaded() {
+            std::hint::spin_loop();
+        }
+        directory.state().lost
+    });
+    assert!(after.sync.restore().unwrap().is_some());
+    assert_eq!(looked.join().unwrap().as_deref(), Some("it has not been reached since the start"));
+}

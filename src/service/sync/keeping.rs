@@ -53,10 +53,10 @@ impl Sync {
         self.snapshot = Some(snapshot);
         records?;
         let Some(place) = place? else { return Ok(None) };
+        // Nothing has been heard of the directory itself yet; whoever finds it loaded finds that said.
         self.status.heard(place.at);
-        self.accounting.load_complete();
-        // Nothing has been heard of the directory itself yet.
         self.status.lost("it has not been reached since the start".into(), place.at);
+        self.accounting.load_complete();
         Ok(Some(place.token))
     }
 
