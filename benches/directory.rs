@@ -24,6 +24,8 @@ mod client;
 mod figures;
 #[path = "../tests/support/followed.rs"]
 mod followed;
+#[path = "../tests/support/port.rs"]
+mod port;
 #[path = "../tests/support/slapd.rs"]
 mod slapd;
 #[path = "../tests/support/wait.rs"]

@@ -15,6 +15,8 @@ use mailquotad::wire::endpoint::Endpoint;
 mod daemon;
 #[path = "support/figures.rs"]
 mod figures;
+#[path = "../tests/support/port.rs"]
+mod port;
 #[path = "../tests/support/wait.rs"]
 mod wait;
 

@@ -2,6 +2,7 @@
 
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod wait;
 }
 

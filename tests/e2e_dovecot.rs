@@ -7,6 +7,7 @@ mod support {
     pub mod dovecot;
     pub mod imap;
     pub mod lmtp;
+    pub mod port;
     pub mod postfix;
     pub mod spool;
     pub mod wait;
@@ -207,7 +208,7 @@ fn a_thousand_operations_show_soon() {
             .filter(|(_, usage)| usage.1 > 0)
             .map(|(folder, usage)| ((*folder).to_owned(), *usage))
             .collect();
-        let patience = Duration::from_secs(60);
+        let patience = Duration::from_secs(180);
         while site.api.cells(ANNA) != expected {
             assert!(answered.elapsed() < patience, "operation {operation}: {expected:?}, {:?}", site.api.cells(ANNA));
         }

@@ -6,6 +6,7 @@ mod support {
     pub mod dovecot_2_4;
     pub mod imap;
     pub mod lmtp;
+    pub mod port;
     pub mod script;
     pub mod spool;
     pub mod wait;

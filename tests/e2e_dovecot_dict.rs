@@ -6,6 +6,7 @@ mod support {
     pub mod dovecot;
     pub mod imap;
     pub mod lmtp;
+    pub mod port;
     pub mod postfix;
     pub mod spool;
     pub mod wait;

@@ -6,6 +6,7 @@ mod support {
     pub mod daemon;
     pub mod dovecot;
     pub mod imap;
+    pub mod port;
     pub mod postfix;
     pub mod smtp;
     pub mod spool;

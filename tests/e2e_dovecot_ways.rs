@@ -7,6 +7,7 @@ mod support {
     pub mod dovecot;
     pub mod imap;
     pub mod lmtp;
+    pub mod port;
     pub mod postfix;
     pub mod spool;
     pub mod wait;
@@ -21,10 +22,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use support::api::Api;
-use support::daemon::{Daemon, free_port, user};
+use support::daemon::{Daemon, user};
 use support::dovecot::{Dovecot, PASSWORD};
 use support::imap::message;
 use support::lmtp::deliver;
+use support::port::free_port;
 use support::spool::cells_on_disk;
 use support::wait::until;
 

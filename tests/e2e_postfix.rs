@@ -2,6 +2,7 @@
 
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod postfix;
     pub mod smtp;
     pub mod wait;
@@ -11,6 +12,7 @@ use std::fs;
 use std::path::Path;
 
 use support::daemon::{Daemon, make_maildir};
+use support::port::free_port;
 use support::postfix::{Postfix, give};
 use support::smtp::Smtp;
 use support::wait::until;

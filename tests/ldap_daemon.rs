@@ -3,6 +3,7 @@
 
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod slapd;
     pub mod wait;
 }

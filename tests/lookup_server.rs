@@ -66,7 +66,7 @@ impl Server {
 
     fn connect(&self) -> Stream {
         let stream = Stream::connect(&self.at[0]).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         stream
     }
 

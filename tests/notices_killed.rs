@@ -26,6 +26,7 @@
 
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod postfix;
     pub mod tap;
     pub mod wait;
@@ -36,7 +37,8 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use support::daemon::{Daemon, free_port, put_message, user};
+use support::daemon::{Daemon, put_message, user};
+use support::port::free_port;
 use support::postfix::{Postfix, give};
 use support::tap::{Handover, Tap};
 use support::wait::until;

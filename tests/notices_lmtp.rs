@@ -7,6 +7,7 @@ mod support {
     pub mod daemon;
     pub mod dovecot;
     pub mod imap;
+    pub mod port;
     pub mod postfix;
     pub mod wait;
 }
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use mailquotad::mailer::{LmtpMailer, LmtpOptions, Mail, MailError, Mailer, SmtpMailer, SmtpOptions, Tls};
 use support::dovecot::{Dovecot, listener, until_listening};
+use support::port::free_port;
 
 fn mail(to: &str) -> Mail {
     let text = b"Subject: x\r\nMessage-ID: <1@example.org>\r\n\r\nA line.\r\n.\r\n..and dots.\r\n".to_vec();
@@ -115,7 +117,7 @@ async fn whatever_a_server_says_is_understood() {
             (sent, expected) => panic!("{replies:?}: {sent:?}, expected {expected:?}"),
         }
     }
-    let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let refused = free_port();
     assert!(matches!(lmtp(&format!("127.0.0.1:{refused}")).send(&mail("a@b")).await, Err(MailError::Away(_))));
 }
 

@@ -4,6 +4,7 @@
 
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod postfix;
     pub mod smtp;
     pub mod wait;
@@ -13,7 +14,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use support::daemon::{Daemon, free_port, put_message};
+use support::daemon::{Daemon, put_message};
+use support::port::free_port;
 use support::postfix::{Postfix, give};
 use support::smtp::Smtp;
 use support::wait::until;

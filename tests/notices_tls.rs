@@ -7,6 +7,7 @@ mod support {
     pub mod daemon;
     pub mod dovecot;
     pub mod imap;
+    pub mod port;
     pub mod postfix;
     pub mod wait;
 }
@@ -18,8 +19,9 @@ use std::time::Duration;
 
 use mailquotad::mailer::{Login, Mail, MailError, Mailer, SmtpMailer, SmtpOptions, Tls};
 use support::certificates::certify;
-use support::daemon::{Daemon, free_port, put_message, user};
+use support::daemon::{Daemon, put_message, user};
 use support::dovecot::{Dovecot, PASSWORD, listener, until_listening};
+use support::port::free_port;
 use support::postfix::Postfix;
 use support::wait::until;
 

@@ -4,6 +4,7 @@
 
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod postfix;
     pub mod site;
     pub mod wait;
@@ -21,7 +22,7 @@ use mailquotad::service::notify::{digest, queue};
 use mailquotad::service::policy::Answer;
 use mailquotad::service::socket::Peer;
 use mailquotad::wire::policy::{Parser, Reply};
-use support::daemon::free_port;
+use support::port::free_port;
 use support::postfix::Postfix;
 use support::site::{Site, account, domain};
 use support::wait::until;

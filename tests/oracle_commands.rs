@@ -4,6 +4,7 @@
 
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod wait;
 }
 

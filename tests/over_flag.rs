@@ -4,6 +4,7 @@
 
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod site;
     pub mod slapd;
     pub mod wait;

@@ -8,6 +8,7 @@ mod support {
     pub mod dovecot;
     pub mod imap;
     pub mod lmtp;
+    pub mod port;
     pub mod postfix;
     pub mod script;
     pub mod site;

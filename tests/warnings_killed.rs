@@ -5,6 +5,7 @@
 
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod wait;
     pub mod webhook;
 }
@@ -13,7 +14,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 
-use support::daemon::{Daemon, free_port, put_message, user};
+use support::daemon::{Daemon, put_message, user};
+use support::port::free_port;
 use support::wait::until;
 use support::webhook::{answer, body};
 

@@ -5,6 +5,7 @@
 mod support {
     pub mod certificates;
     pub mod daemon;
+    pub mod port;
     pub mod wait;
     pub mod webhook;
 }
@@ -21,6 +22,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use support::certificates::certify;
 use support::daemon::{Daemon, put_message, user};
+use support::port::free_port;
 use support::webhook::{answer, body};
 
 /// Answers everybody with `status`; the requests of those who came through TLS. It ends with the test.
@@ -51,7 +53,7 @@ async fn a_server_is_believed_that_a_known_authority_vouches_for() {
     certify(folder.path());
     let (well, heard) = server(folder.path(), "200 OK");
     let (ill, _) = server(folder.path(), "503 Busy");
-    let plain = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let plain = free_port();
     let ours = Some(folder.path().join("ca.pem"));
     let table = [
         ("https", "127.0.0.1", well, ours.clone(), None),

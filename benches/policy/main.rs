@@ -12,6 +12,8 @@ mod contender;
 mod dovecot;
 #[path = "../support/figures.rs"]
 mod figures;
+#[path = "../../tests/support/port.rs"]
+mod port;
 mod quota_status;
 mod report;
 #[path = "../../tests/support/site.rs"]

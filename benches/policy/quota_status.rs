@@ -10,6 +10,7 @@ use mailquotad::wire::endpoint::Endpoint;
 
 use super::contender::Contender;
 use super::dovecot::Dovecot;
+use super::port::free_port;
 use super::slapd::{DAEMON, PASSWORD, SUFFIX, Slapd, frame, user};
 
 /// As many as it takes for none to be asked twice in a row; what a lookup costs there does not depend on it.
@@ -42,8 +43,7 @@ impl QuotaStatus {
         );
         std::fs::write(root.join("ldap.conf"), ldap)?;
         let socket = folder.join("quota-status.sock");
-        // A port that was free a moment ago; Dovecot fails loudly if it no longer is.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port();
         let more = format!(
             "userdb {{\n  driver = ldap\n  args = {}\n}}\nplugin {{\n  quota_status_success = DUNNO\n}}\n\
              service quota-status {{\n  executable = quota-status -p postfix\n  client_limit = 1\n  \

@@ -22,6 +22,7 @@ mod site;
 #[path = "../../tests/support"]
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod postfix;
     pub mod smtp;
     pub mod wait;
@@ -124,7 +125,7 @@ fn long_queue(folder: &Path, messages: usize) -> anyhow::Result<Postfix> {
     std::fs::create_dir(&mail)?;
     let first = recipient(0);
     let lines = "smtpd_recipient_restrictions = reject_unauth_destination\ndefer_transports = virtual\n";
-    let postfix = Postfix::start_with(support::daemon::free_port(), folder, &mail, &[&first], lines);
+    let postfix = Postfix::start_with(support::port::free_port(), folder, &mail, &[&first], lines);
     let mut smtp = Smtp::connect(postfix.port);
     let answer = smtp.send(&[&first], 3000);
     ensure!(answer.starts_with("250"), "{answer}");

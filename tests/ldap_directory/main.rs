@@ -9,6 +9,8 @@ mod follow;
 #[path = "../support/followed.rs"]
 mod followed;
 mod outages;
+#[path = "../support/port.rs"]
+mod port;
 mod servers;
 #[path = "../support/slapd.rs"]
 mod slapd;

@@ -9,6 +9,7 @@ use mailquotad::directory::ldap::{Bind, Password};
 
 use crate::certificates::certify;
 use crate::followed::{Followed, options};
+use crate::port::free_port;
 use crate::slapd::{SUFFIX, SYNCPROV, Slapd, dn, frame, set, user};
 
 fn with_tls() -> Slapd {
@@ -51,7 +52,7 @@ async fn over_tls_with_an_authority_of_our_own() {
 async fn over_ldaps_and_with_a_password_in_a_file() {
     let mut slapd = with_tls();
     let plain = slapd.url();
-    let tls = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let tls = free_port();
     let tls = format!("ldaps://127.0.0.1:{tls}");
     slapd.run_on(&format!("{plain} {tls}"));
     let mut options = options(&[&slapd]);

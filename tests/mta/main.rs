@@ -7,6 +7,7 @@ mod sendmail;
 #[path = "../support"]
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod postfix;
     pub mod slapd;
     pub mod smtp;
@@ -18,7 +19,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use support::daemon::{Daemon, free_port, put_message};
+use support::daemon::{Daemon, put_message};
+use support::port::free_port;
 
 /// Users for what an MTA may hear of them. Mail of full@ fills the whole quota.
 const LDIF: &str = "\

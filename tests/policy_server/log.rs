@@ -37,6 +37,6 @@ pub fn wait(parts: &[&str]) -> String {
         lines.find(|line| parts.iter().all(|part| line.contains(part)))
     };
     let mut lines = LINES.lock();
-    MORE.wait_while_for(&mut lines, |lines| find(lines).is_none(), Duration::from_secs(20));
+    MORE.wait_while_for(&mut lines, |lines| find(lines).is_none(), Duration::from_secs(180));
     find(&lines).unwrap_or_else(|| panic!("no line with {parts:?} in the log:\n{lines}"))
 }

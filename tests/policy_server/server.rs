@@ -105,7 +105,7 @@ impl Server {
 
     pub fn connect(&self) -> Stream {
         let stream = Stream::connect(&self.at).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         stream
     }
 }

@@ -9,6 +9,7 @@ mod stalwart;
 #[path = "../support"]
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod postfix;
     pub mod smtp;
     pub mod wait;

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, free_port};
+use crate::support::daemon::Daemon;
+use crate::support::port::free_port;
 use crate::support::postfix::Postfix;
 use crate::support::wait::until;
 

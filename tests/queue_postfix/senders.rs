@@ -21,6 +21,9 @@ const LEAVE: usize = 100;
 /// It is also how many may wait to be accepted.
 const PROCESSES: &str = "default_process_limit = 1000\n";
 
+/// The number of the wave that never comes.
+const OVER: usize = usize::MAX;
+
 /// Those who were refused wait for the next wave, in which all of them try again.
 #[derive(Default)]
 struct Waves {
@@ -39,7 +42,9 @@ impl Waves {
     /// One sender: tries once in every wave until its message is accepted.
     fn send(&self, port: u16, number: usize) {
         for own in 1.. {
-            drop(self.changed.wait_while(self.wave.lock().unwrap(), |wave| *wave < own).unwrap());
+            if *self.changed.wait_while(self.wave.lock().unwrap(), |wave| *wave < own).unwrap() == OVER {
+                return;
+            }
             let mut smtp = Smtp::connect(port);
             let to = ["anna@a.example", "ben@a.example", "carla@b.example", "all@list.example"][number % 4];
             let answer = smtp.send(&[to], 400 + number % 5000);
@@ -58,7 +63,17 @@ impl Waves {
     }
 }
 
-/// Queue ids by Postfix's own word. It may show a message twice that it has just moved.
+/// Lets everybody go who still waits for a wave: with it the test ends, also where it has failed.
+struct Ends<'a>(&'a Waves);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        *self.0.wave.lock().unwrap() = OVER;
+        self.0.changed.notify_all();
+    }
+}
+
+/// Queue ids by Postfix's own word. A message that moves while it looks may be shown twice, or not at all.
 fn waiting(mx: &Mx) -> HashSet<String> {
     mx.postqueue().iter().map(|message| message["queue_id"].as_str().unwrap().to_owned()).collect()
 }
@@ -74,19 +89,20 @@ fn a_thousand_senders_never_get_more_than_five_hundred_messages_into_the_queue()
             let (waves, port) = (&waves, mx.postfix.port);
             scope.spawn(move || waves.send(port, number));
         }
+        let _ends = Ends(&waves);
         let (mut tries, mut looks, mut most) = (0, 0, 0);
         let mut left = 0;
         for wave in 0.. {
             tries += SENDERS - waves.accepted.load(Ordering::SeqCst);
             waves.begin();
-            until("everybody has tried once more", || {
-                let now = waiting(&mx).len();
-                assert!(now <= LIMIT, "{now} messages wait in wave {wave}");
-                (looks, most) = (looks + 1, most.max(now));
-                waves.tries() == tries
+            let mut ids = HashSet::new();
+            until("everybody has tried once more and Postfix shows all that it has accepted", || {
+                let tried = waves.tries() == tries;
+                ids = waiting(&mx);
+                assert!(ids.len() <= LIMIT, "{} messages wait in wave {wave}", ids.len());
+                (looks, most) = (looks + 1, most.max(ids.len()));
+                tried && ids.len() == LIMIT
             });
-            let ids = waiting(&mx);
-            assert_eq!(ids.len(), LIMIT, "wave {wave}");
             assert_eq!(waves.accepted.load(Ordering::SeqCst), LIMIT + left, "wave {wave}");
             if left == SENDERS - LIMIT {
                 break;
@@ -124,19 +140,21 @@ impl Smtpd {
 /// The same without an MTA that lets some of them wait: a thousand connections say in the same moment that their
 /// message is complete. Returns the sizes of those that were let pass.
 fn all_at_once(daemon: &Daemon, size: impl Fn(usize) -> usize + Sync) -> Vec<usize> {
+    let smtpds = (0..SENDERS).map(|number| {
+        let mut smtpd = Smtpd(BufReader::new(TcpStream::connect(("127.0.0.1", daemon.port)).unwrap()), number);
+        // Nothing is held at RCPT, so there is room for everybody.
+        assert_eq!(smtpd.ask("RCPT", size(number)), "action=DUNNO");
+        smtpd
+    });
+    let smtpds: Vec<Smtpd> = smtpds.collect();
     let start = Barrier::new(SENDERS);
     let passed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for number in 0..SENDERS {
-            let (start, passed, size) = (&start, &passed, size(number));
+        for mut smtpd in smtpds {
+            let (start, passed, size) = (&start, &passed, size(smtpd.1));
             scope.spawn(move || {
-                let mut smtpd = Smtpd(BufReader::new(TcpStream::connect(("127.0.0.1", daemon.port)).unwrap()), number);
-                // Nothing is held at RCPT, so there is room for everybody.
-                let answer = smtpd.ask("RCPT", size);
                 start.wait();
-                let end = smtpd.ask("END-OF-MESSAGE", size);
-                assert_eq!(answer, "action=DUNNO");
-                match end.as_str() {
+                match smtpd.ask("END-OF-MESSAGE", size).as_str() {
                     "action=DUNNO" => passed.lock().unwrap().push(size),
                     refused => assert!(refused.starts_with("action=452 4.3.1 "), "{refused}"),
                 }

@@ -10,8 +10,8 @@ use mailquotad::mailstore::{MailStore, MailboxRef};
 use tempfile::TempDir;
 
 use super::support::certificates::certify;
-use super::support::daemon::free_port;
 use super::support::dovecot::Dovecot;
+use super::support::port::free_port;
 use super::support::wait::until;
 
 pub const ANNA: &str = "anna@example.org";

@@ -10,8 +10,9 @@ use mailquotad::mailstore::doveadm::{DoveadmLogin, DoveadmOptions, DoveadmStore}
 use mailquotad::mailstore::remote::{FolderNames, Secret, Server};
 
 use super::contract::{ANNA, KEY, Site, holds_to_the_contract, knows_whom_it_does_not_know, mailbox, measured, serve};
-use super::support::daemon::{Daemon, free_port};
+use super::support::daemon::Daemon;
 use super::support::imap::message;
+use super::support::port::free_port;
 use super::support::wait::until;
 
 pub fn options(site: &Site, login: DoveadmLogin) -> DoveadmOptions {

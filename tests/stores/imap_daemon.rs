@@ -5,9 +5,10 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use super::contract::{ANNA, BEN, MASTER, serve};
-use super::support::daemon::{Daemon, PROGRAM, free_port};
+use super::support::daemon::{Daemon, PROGRAM};
 use super::support::dovecot::Dovecot;
 use super::support::imap::message;
+use super::support::port::free_port;
 use super::support::wait::until;
 
 const USAGE: &str = include_str!("../../packaging/dovecot/2.3/usage.conf");

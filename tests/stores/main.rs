@@ -14,6 +14,7 @@ mod support {
     pub mod dovecot;
     pub mod dovecot_2_4;
     pub mod imap;
+    pub mod port;
     pub mod postfix;
     pub mod wait;
 }

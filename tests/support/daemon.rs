@@ -2,13 +2,13 @@
 #![allow(dead_code, reason = "each test uses another part")]
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::port::free_port;
 use super::wait::until;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mailquotad");
@@ -17,11 +17,6 @@ pub struct Daemon {
     pub folder: TempDir,
     pub port: u16,
     child: Option<Child>,
-}
-
-/// A port that was free a moment ago. Whoever is told to listen there fails loudly if it no longer is.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Daemon {

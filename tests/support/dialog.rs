@@ -24,7 +24,7 @@ use mailquotad::service::socket::Stream;
 use mailquotad::wire::endpoint::Endpoint;
 
 /// A server that has said nothing for so long will say nothing more.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Plays the file. The error names file and line, what was to come and what came.
 pub fn play(file: &Path, server: &Endpoint) -> Result<(), String> {

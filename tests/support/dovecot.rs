@@ -8,8 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use super::daemon::free_port;
 use super::imap::Imap;
+use super::port::free_port;
 use super::postfix::give;
 use super::wait::until;
 

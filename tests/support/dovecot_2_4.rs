@@ -9,8 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use super::daemon::free_port;
 use super::imap::Imap;
+use super::port::free_port;
 use super::wait::until;
 
 /// `nobody` owns the mail of the tests.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::daemon::free_port;
+use super::port::free_port;
 use super::wait::until;
 
 /// `nobody` owns the mail of the tests.

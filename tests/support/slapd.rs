@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use super::port::free_port;
 use super::wait::until;
 
 pub const SUFFIX: &str = "dc=example,dc=org";
@@ -24,10 +25,6 @@ pub struct Slapd {
     pub folder: TempDir,
     pub port: u16,
     child: Option<Child>,
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The shipped rules in the words of slapd.conf.

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// Far beyond what anything here takes on a loaded machine: a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();

@@ -9,6 +9,7 @@ mod vm;
 #[path = "../support"]
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod wait;
 }
 

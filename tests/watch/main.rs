@@ -3,6 +3,7 @@
 #[path = "../support"]
 mod support {
     pub mod daemon;
+    pub mod port;
     pub mod postfix;
     pub mod site;
     pub mod smtp;

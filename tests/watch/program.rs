@@ -51,7 +51,7 @@ fn mail_that_postfix_delivers_counts_though_nobody_asked() {
         let maildir = daemon.maildir("example.org", "anna");
         // Postfix asks nobody.
         let lines = "smtpd_recipient_restrictions = reject_unauth_destination, permit\n";
-        let port = crate::support::daemon::free_port();
+        let port = crate::support::port::free_port();
         let postfix = Postfix::start_with(port, daemon.folder.path(), &daemon.path("mail"), &[ANNA], lines);
         let mut smtp = Smtp::connect(postfix.port);
         for _ in 0..20 {
