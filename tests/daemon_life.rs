@@ -263,6 +263,26 @@ fn a_signal_during_the_start_is_an_orderly_end_too() {
 }
 
 #[test]
+fn a_start_without_a_directory_refuses_nobody_or_puts_everybody_off() {
+    for (on_failure, expected) in [("dunno", "DUNNO"), ("defer", "451 4.3.0 Quota is not known yet, try again later")] {
+        let mut daemon = Daemon::prepare(LDIF, "");
+        daemon.configure("[policy]\n", &format!("[policy]\non_failure = \"{on_failure}\"\n"));
+        fs::rename(daemon.path("organisation.ldif"), daemon.path("aside.ldif")).unwrap();
+        daemon.run_unwell();
+        for state in ["RCPT", "END-OF-MESSAGE"] {
+            assert_eq!(ask(&daemon, state, "ben@example.org", 20_000), expected);
+        }
+        let health = daemon.health().unwrap();
+        assert_eq!(health["reasons"][0], "the directory has not been loaded yet");
+        assert_eq!(daemon.log().matches("event=not-loaded").count(), if on_failure == "defer" { 2 } else { 0 });
+        fs::rename(daemon.path("aside.ldif"), daemon.path("organisation.ldif")).unwrap();
+        until("the directory is taken up by itself", || daemon.health().unwrap()["status"] == "ok");
+        let larger = "552 5.2.3 Message is larger than the mailbox may hold";
+        assert_eq!(ask(&daemon, "RCPT", "ben@example.org", 20_000), larger);
+    }
+}
+
+#[test]
 fn a_second_daemon_is_refused_and_harms_nothing() {
     let daemon = Daemon::start(LDIF, "");
     let second = daemon.output(&["serve"]);

@@ -145,3 +145,28 @@ fn a_domain_fills_up_is_refused_and_comes_back() {
     until("the domain's status is back", || daemon.ldif() == ldif);
     assert!(smtp.send(&["anna@example.org"], 1000).starts_with("250"));
 }
+
+#[test]
+fn mail_goes_in_while_the_daemon_is_down_and_counts_afterwards() {
+    let ldif = organisation("example.org", "-1", &[("anna", "10K")]);
+    let mut daemon = Daemon::start(&ldif, &grace("grace_period", "1h"));
+    let maildir = daemon.maildir("example.org", "anna");
+    // As it is shipped, at another port.
+    let shipped = include_str!("../packaging/postfix/policy.cf").replace("12340", &daemon.port.to_string());
+    let (folder, mail) = (daemon.folder.path(), daemon.path("mail"));
+    let postfix = Postfix::start_with(free_port(), folder, &mail, &["anna@example.org"], &shipped);
+    let mut smtp = Smtp::connect(postfix.port);
+    assert!(smtp.send(&["anna@example.org"], 10_100).starts_with("250"));
+    until("the message is delivered and measured", || used(&daemon, "anna@example.org") == 1);
+    assert!(smtp.send(&["anna@example.org"], 1000).starts_with("452 4.2.2"));
+
+    daemon.stop("TERM");
+    let reply = smtp.send(&["anna@example.org"], 1000);
+    assert!(reply.starts_with("250"), "{reply}");
+    assert!(postfix.log().contains("problem talking to server"), "{}", postfix.log());
+    until("the message is delivered", || fs::read_dir(maildir.join("new")).unwrap().count() == 2);
+    daemon.run();
+    daemon.ok(&["resync", "--all"]);
+    assert_eq!(used(&daemon, "anna@example.org"), 2);
+    assert!(smtp.send(&["anna@example.org"], 1000).starts_with("452 4.2.2"));
+}
