@@ -429,8 +429,8 @@ impl Accounting {
         }
         seat.flag_wished = wish.is_some();
         if let Some(wish) = wish.as_ref().filter(|_| stood) {
-            self.metrics.flag_drift.inc();
             events::flag_drifted(&account.address, wish.from.as_deref(), wish.to.as_deref());
+            self.metrics.flag_drift.inc();
         }
         batch.push(outbox::put_or_remove(&over_flag::subject(&account.address), wish));
     }
