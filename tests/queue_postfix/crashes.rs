@@ -12,6 +12,15 @@ const QUOTAS: &str = "[queue]\ninterval = \"300ms\"\nsettle = \"300ms\"\n\
     [[queue.quota]]\nname = \"rcpt\"\nkey = [\"rcpt\"]\nmessages = 100000\n\
     [[queue.quota]]\nname = \"all\"\nmessages = 100000\nsize = \"10G\"\n";
 
+/// Ends the load when it goes, so that it ends also where a round has failed.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Sends and deletes until `stop`; how many messages were accepted.
 fn load(mx: &Mx, stop: &AtomicBool) -> u64 {
     let mut accepted = 0;
@@ -45,12 +54,13 @@ fn after_a_kill_under_load_the_sums_are_those_of_the_queue() {
         std::thread::scope(|scope| {
             let mx_now = &mx;
             let loads: Vec<_> = (0..2).map(|_| scope.spawn(|| load(mx_now, &stop))).collect();
+            let ends = Ends(&stop);
             let begun = mx_now.postqueue().len();
             until("there is load", || mx_now.postqueue().len() != begun);
             mx_now.daemon.signal("KILL");
             let after = mx_now.postqueue().len();
             until("mail comes in without the daemon", || mx_now.postqueue().len() != after);
-            stop.store(true, Ordering::Relaxed);
+            drop(ends);
             total += loads.into_iter().map(|load| load.join().unwrap()).sum::<u64>();
         });
         mx.daemon.stop("KILL");
@@ -60,19 +70,22 @@ fn after_a_kill_under_load_the_sums_are_those_of_the_queue() {
         std::thread::scope(|scope| {
             let mx_now = &mx;
             let load = scope.spawn(|| load(mx_now, &stop));
+            let ends = Ends(&stop);
             mx_now.until_read(2);
-            stop.store(true, Ordering::Relaxed);
+            drop(ends);
             total += load.join().unwrap();
         });
-        let before = mx.readings();
-        let expected = mx.by_recipient();
+        // While Postfix moves a message, its list may not show it, or show it twice.
+        until("the queue is at rest", || mx.postqueue().iter().all(|message| message["queue_name"] == "deferred"));
+        let (before, expected) = (mx.readings(), mx.by_recipient());
         until("the sums are those of the queue", || {
-            (mx.groups("rcpt"), mx.groups("all").get("").copied().unwrap_or_default()) == expected
+            let readings = mx.readings() - before;
+            let sums = (mx.groups("rcpt"), mx.groups("all").get("").copied().unwrap_or_default());
+            // After two of them, and one that was under way.
+            assert!(sums == expected || readings <= 3, "round {round}, {readings} readings: {sums:?}, {expected:?}");
+            worst = worst.max(readings);
+            sums == expected
         });
-        let needed = mx.readings() - before;
-        worst = worst.max(needed);
-        // Two, and one that may have been under way, and one while we asked.
-        assert!(needed <= 4, "round {round}: {needed} readings");
     }
     println!("{ROUNDS} kills, {total} messages, right again after at most {worst} readings");
     assert!(total > ROUNDS as u64);
