@@ -1,5 +1,5 @@
-//! The built daemon on a real slapd: killed between a decision and its write, started without the server, and
-//! looked at by `doctor`.
+//! The built daemon on a real slapd: killed between a decision and its write, started without the server, left by
+//! its accounts, and looked at by `doctor`.
 
 mod support {
     pub mod daemon;
@@ -13,7 +13,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use support::daemon::Daemon;
-use support::slapd::{DAEMON, PASSWORD, SUFFIX, Slapd, set, user};
+use support::slapd::{DAEMON, PASSWORD, SUFFIX, Slapd, add, dn, set, user};
 use support::wait::until;
 
 const FULL: i64 = 2 << 20;
@@ -138,6 +138,63 @@ fn a_start_without_the_server_answers_and_says_how_old_its_view_is() {
         daemon.json(&["show", "ann@example.org"])["buckets"][0]["limit"]["bytes"] == 5 << 20
     });
     daemon.stop("TERM");
+}
+
+/// `ann` goes and comes back; then she goes for good, and so do `bob`, while the daemon is down, and `cem`, who
+/// comes back in time.
+#[test]
+fn accounts_that_have_gone_are_kept_for_a_while_and_then_forgotten() {
+    let mut slapd = Slapd::stopped();
+    let entry = |uid: &str| user(uid, "mailQuota: 9M\n");
+    slapd.add_offline(&["ann", "bob", "cem", "dan"].map(entry).concat());
+    slapd.run();
+    let mut daemon = on(&slapd, "");
+    daemon.configure("[ledger]\n", "[ledger]\nkeep_gone = \"30d\"\n");
+    daemon.run();
+    let bytes = |daemon: &Daemon, uid: &str| {
+        let shown = daemon.output(&["show", &format!("{uid}@example.org"), "--format", "json"]);
+        serde_json::from_slice::<Value>(&shown.stdout)
+            .ok()
+            .and_then(|shown| shown["buckets"][0]["used"]["bytes"].as_u64())
+    };
+    let measured = |uid: &&str| !daemon.json(&["show", &format!("{uid}@example.org")])["measured"].is_null();
+    until("every mailbox is measured", || ["ann", "bob", "cem", "dan"].iter().all(measured));
+    // More than the mailboxes hold: if this is found again, it is because it was kept.
+    ["ann", "bob", "cem", "dan"].iter().for_each(|uid| change(&daemon, uid, 5000));
+    let delete = |uid: &str| slapd.modify(&format!("dn: {}\nchangetype: delete\n", dn(uid)));
+    delete("ann");
+    until("ann is gone", || bytes(&daemon, "ann").is_none());
+    slapd.modify(&add(&entry("ann")));
+    until("ann is back", || bytes(&daemon, "ann").is_some());
+    assert_eq!(bytes(&daemon, "ann"), Some(5000));
+
+    delete("ann");
+    delete("cem");
+    until("they are gone", || bytes(&daemon, "ann").is_none() && bytes(&daemon, "cem").is_none());
+    // What the view that is kept says, the ledger says as well.
+    until("a restart knows it", || {
+        daemon.stop("KILL");
+        daemon.run();
+        daemon.log().contains("event=directory-back") && daemon.metric("mailquotad_gone_accounts") == Some(2)
+    });
+    daemon.stop("TERM");
+    delete("bob");
+    daemon.configure("30d", "8s");
+    daemon.run();
+    slapd.modify(&add(&entry("cem")));
+    until("the others are forgotten", || daemon.metric("mailquotad_forgotten_accounts_total") == Some(2));
+    assert_eq!((bytes(&daemon, "cem"), bytes(&daemon, "dan")), (Some(5000), Some(5000)));
+    until("nobody is gone", || daemon.metric("mailquotad_gone_accounts") == Some(0));
+    slapd.modify(&add(&entry("bob")));
+    until("somebody new is called bob", || bytes(&daemon, "bob").is_some());
+    assert_eq!(bytes(&daemon, "bob"), Some(0));
+    daemon.stop("TERM");
+    let export = daemon.path("export.json");
+    daemon.ok(&["export", export.to_str().unwrap()]);
+    let export = fs::read_to_string(export).unwrap();
+    assert!(!export.contains("ann@example.org") && export.contains("dan@example.org"), "{export}");
+    let forgotten = |uid: &str| daemon.log().contains(&format!("event=forgotten account={uid}@example.org since="));
+    assert!(forgotten("ann") && forgotten("bob") && !forgotten("cem") && !forgotten("dan"));
 }
 
 fn findings(daemon: &Daemon, mail_config: Option<&str>) -> (i32, Vec<(String, bool, String)>) {

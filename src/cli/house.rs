@@ -62,7 +62,7 @@ impl House {
         let ledger: Arc<dyn Ledger> = Arc::new(open_ledger(config)?);
         let store: Arc<dyn MailStore> = mailstore(config);
         let directory = directory(config)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let settings = Arc::new(ArcSwap::from_pointee(adapters::settings(config)?));
         let accounting = Arc::new(Accounting::new(ledger, settings.clone(), clock, metrics.clone()));
         let (hints, taken) = hints::hints();

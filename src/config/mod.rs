@@ -120,15 +120,16 @@ impl Config {
             let (old, new) = (section(self, name).unwrap_or_default(), section(other, name).unwrap_or_default());
             for key in old.keys().chain(new.keys()) {
                 let full = format!("{name}.{key}");
-                let taken_over = ["policy.texts", "policy.quota_status", "policy.on_failure", "log.level"]
-                    .contains(&&*full)
-                    || name == "exempt"
-                    || name == "notify" && !notify::AT_START.contains(&key.as_str())
-                    || name == "warnings" && warnings::TAKEN_OVER.contains(&key.as_str())
-                    || name == "unix_quota" && unixquota::TAKEN_OVER.contains(&key.as_str())
-                    || name == "enforcement"
-                    || name == "queue" && !queue::AT_START.contains(&key.as_str())
-                    || name == "quota" && !quota::AT_START.contains(&key.as_str());
+                let taken_over =
+                    ["policy.texts", "policy.quota_status", "policy.on_failure", "log.level", "ledger.keep_gone"]
+                        .contains(&&*full)
+                        || name == "exempt"
+                        || name == "notify" && !notify::AT_START.contains(&key.as_str())
+                        || name == "warnings" && warnings::TAKEN_OVER.contains(&key.as_str())
+                        || name == "unix_quota" && unixquota::TAKEN_OVER.contains(&key.as_str())
+                        || name == "enforcement"
+                        || name == "queue" && !queue::AT_START.contains(&key.as_str())
+                        || name == "quota" && !quota::AT_START.contains(&key.as_str());
                 if !taken_over && old.get(key) != new.get(key) && !keys.contains(&full) {
                     keys.push(full);
                 }
@@ -166,6 +167,7 @@ impl Config {
             over_flag: self.over_flag.clone(),
             unix: service::unixquota::Rules { counts: self.unix_quota.counts, max_age: self.unix_quota.max_age },
             queue: self.queue.settings.clone(),
+            keep_gone: self.ledger.keep_gone,
             notify: service::notify::Notify {
                 dynamic: self.notify.enabled,
                 from: self.notify.from.clone(),

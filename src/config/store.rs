@@ -16,6 +16,8 @@ pub struct Ledger {
     pub path: PathBuf,
     /// Bytes of memory for what was read and written last.
     pub cache: u64,
+    /// How long it keeps what it knows of accounts that have gone; `None`: for good.
+    pub keep_gone: Option<Duration>,
 }
 
 pub(super) fn read_ledger(section: Section) -> Ledger {
@@ -23,6 +25,7 @@ pub(super) fn read_ledger(section: Section) -> Ledger {
     let ledger = Ledger {
         path: section.text("path", "/var/lib/mailquotad/ledger", words::absolute),
         cache: section.text("cache", "128M", words::memory),
+        keep_gone: section.text("keep_gone", "30d", words::delay_or_never),
     };
     section.finish();
     ledger

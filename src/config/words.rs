@@ -60,6 +60,14 @@ pub(super) fn delay(text: &str) -> Parsed<Duration> {
     }
 }
 
+/// A delay, or `never`: what would be done after it is not done at all.
+pub(super) fn delay_or_never(text: &str) -> Parsed<Option<Duration>> {
+    match text {
+        "never" => Ok(None),
+        text => delay(text).map(Some).map_err(|why| format!("{why}; or never")),
+    }
+}
+
 /// One of a few words.
 pub(super) fn one_of<T: Clone>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Parsed<T> {
     move |text| {

@@ -74,17 +74,19 @@ pub enum Shelf {
     Outbox,
     /// The directory as last seen.
     Directory,
-    /// When scheduled jobs last ran, and until when the mail store was watched.
+    /// When scheduled jobs last ran, until when the mail store was watched, and for how long the directory.
     Jobs,
     /// What the types of messages were found to be, by account.
     Types,
     /// Notices to send and those sent; warnings to carry out, and who has reached which.
     Notices,
+    /// Accounts that have gone from the directory, by name.
+    Gone,
 }
 
 impl Shelf {
-    pub const ALL: [Shelf; 6] =
-        [Shelf::Domains, Shelf::Outbox, Shelf::Directory, Shelf::Jobs, Shelf::Types, Shelf::Notices];
+    pub const ALL: [Shelf; 7] =
+        [Shelf::Domains, Shelf::Outbox, Shelf::Directory, Shelf::Jobs, Shelf::Types, Shelf::Notices, Shelf::Gone];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

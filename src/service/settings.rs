@@ -78,6 +78,8 @@ pub struct Settings {
     /// The attribute that says whether an account is over.
     pub over_flag: Option<Flag>,
     pub queue: QueueSettings,
+    /// How long the ledger keeps what it knows of an account that has gone from the directory; `None`: for good.
+    pub keep_gone: Option<Duration>,
 }
 
 impl Settings {

@@ -97,6 +97,8 @@ fn id_of(key: &[u8]) -> Option<EntryId> {
 /// Whether what is kept is all there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
+    /// Nothing is kept: the directory is a file, and as near as the ledger.
+    Off,
     /// No load has been completed yet; accounts are not written as they come.
     None,
     /// The first load is being written down.
@@ -115,8 +117,18 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// One that keeps nothing of the directory, and hands on what else is to be written.
+    pub fn off(ledger: Arc<dyn Ledger>) -> Snapshot {
+        Snapshot { ledger, ops: Batch::new(), under_way: VecDeque::new(), extent: Extent::Off, place: None }
+    }
+
     pub fn new(ledger: Arc<dyn Ledger>) -> Snapshot {
-        Snapshot { ledger, ops: Batch::new(), under_way: VecDeque::new(), extent: Extent::None, place: None }
+        Snapshot { extent: Extent::None, ..Snapshot::off(ledger) }
+    }
+
+    /// Whether what is kept is the whole directory, as far as can be told before it has been read.
+    pub fn has_place(&self) -> Result<bool, LedgerError> {
+        Ok(self.keeps() && self.ledger.shelf_get(Shelf::Directory, PLACE)?.is_some())
     }
 
     /// Hands out everything that is kept, and the place to go on from, if what is kept is whole.
@@ -141,9 +153,13 @@ impl Snapshot {
         Ok(place)
     }
 
+    pub fn keeps(&self) -> bool {
+        self.extent != Extent::Off
+    }
+
     /// Whether accounts are written as they change.
     pub fn follows(&self) -> bool {
-        self.extent != Extent::None
+        !matches!(self.extent, Extent::Off | Extent::None)
     }
 
     /// The first load is complete, and is now written down; `filled` follows.
@@ -163,7 +179,14 @@ impl Snapshot {
     }
 
     pub fn remove(&mut self, Key(key): Key) {
-        self.ops.push(Op::Remove { shelf: Shelf::Directory, key });
+        if self.keeps() {
+            self.ops.push(Op::Remove { shelf: Shelf::Directory, key });
+        }
+    }
+
+    /// Has something else written, in order with what is kept.
+    pub fn write(&mut self, op: Op) {
+        self.ops.push(op);
     }
 
     pub fn mended(&mut self, id: EntryId) {
@@ -178,7 +201,7 @@ impl Snapshot {
 
     /// Everything told so far is covered by `token`.
     pub fn reached(&mut self, token: Vec<u8>, at: Moment) {
-        self.place = Some(Place { token, at });
+        self.place = self.keeps().then_some(Place { token, at });
     }
 
     /// Whether enough has gathered for a batch.
@@ -195,12 +218,14 @@ impl Snapshot {
             self.ops.push(Op::Put { shelf: Shelf::Directory, key: PLACE.into(), value });
         }
         while !self.ops.is_empty() {
-            let rest = self.ops.split_off(self.ops.len().min(BATCH));
-            let batch = std::mem::replace(&mut self.ops, rest);
-            while self.under_way.len() >= UNDER_WAY {
-                self.settle_oldest().await;
+            let mut ops = std::mem::take(&mut self.ops).into_iter();
+            while ops.len() > 0 {
+                let batch = ops.by_ref().take(BATCH).collect();
+                while self.under_way.len() >= UNDER_WAY {
+                    self.settle_oldest().await;
+                }
+                self.under_way.push_back(self.ledger.submit(batch));
             }
-            self.under_way.push_back(self.ledger.submit(batch));
         }
     }
 
@@ -215,7 +240,7 @@ impl Snapshot {
         let Some(oldest) = self.under_way.pop_front() else { return };
         let Err(error) = oldest.durable().await else { return };
         events::ledger_failed(&error);
-        if self.extent != Extent::Torn {
+        if self.keeps() && self.extent != Extent::Torn {
             self.extent = Extent::Torn;
             // Later batches may get through, and must not stand beside a place that covers the lost one.
             self.ops.push(Op::Remove { shelf: Shelf::Directory, key: PLACE.into() });

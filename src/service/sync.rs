@@ -5,6 +5,7 @@
 
 mod accounts;
 mod domains;
+mod gone;
 mod keeping;
 mod known;
 
@@ -14,6 +15,7 @@ use hashbrown::HashMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::gone::{Gone, Turn};
 use self::known::{Known, What};
 use super::account::{Account, Specs};
 use super::accounting::Accounting;
@@ -42,7 +44,8 @@ pub struct Sync {
     limits: Pool<Limits>,
     /// Entries that cannot be read: where each is, and in which full load it was last named.
     bad: HashMap<EntryId, (Box<str>, u32)>,
-    snapshot: Option<Snapshot>,
+    snapshot: Snapshot,
+    gone: Gone,
     /// Accounts of the first load that the snapshot does not have yet.
     unwritten: Vec<EntryId>,
 }
@@ -53,6 +56,8 @@ const AT_ONCE: usize = 500;
 impl Sync {
     pub fn new(accounting: Arc<Accounting>, status: Arc<DirectoryStatus>, hints: Hints) -> Sync {
         Sync {
+            snapshot: Snapshot::off(accounting.ledger.clone()),
+            gone: Gone::load(&*accounting.ledger),
             accounting,
             status,
             hints,
@@ -62,7 +67,6 @@ impl Sync {
             specs: Pool::default(),
             limits: Pool::default(),
             bad: HashMap::new(),
-            snapshot: None,
             unwritten: Vec::new(),
         }
     }
@@ -76,8 +80,9 @@ impl Sync {
         stop: CancellationToken,
     ) {
         let mut taken = Vec::with_capacity(AT_ONCE);
+        self.flush().await;
         loop {
-            let unwritten = !self.unwritten.is_empty();
+            let (unwritten, due) = (!self.unwritten.is_empty(), self.gone.is_any_due());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -86,10 +91,15 @@ impl Sync {
                     _ => self.apply_all(taken.drain(..)).await,
                 },
                 Ok(()) = reloaded.changed() => self.limits_anew(),
+                turn = self.gone.turn() => match turn {
+                    Turn::Look => self.look_who_is_gone().await,
+                    Turn::Looked(found) => self.found_gone(found),
+                },
                 () = std::future::ready(()), if unwritten => {
                     self.fill();
                     self.flush().await;
                 }
+                () = std::future::ready(()), if due => self.forget_some().await,
             }
         }
         self.settle().await;
@@ -114,6 +124,7 @@ impl Sync {
             }
             Change::Lost { why } => {
                 events::directory_lost(&why);
+                self.gone.stop_counting(&*self.accounting.clock);
                 self.status.lost(why, self.accounting.clock.now());
             }
         }
@@ -136,24 +147,25 @@ impl Sync {
     fn mended(&mut self, id: EntryId) {
         if let Some((dn, _)) = self.bad.remove(&id) {
             self.status.mended(&dn);
-            if let Some(snapshot) = &mut self.snapshot {
-                snapshot.mended(id);
-            }
+            self.snapshot.mended(id);
         }
     }
 
     fn reached(&mut self, token: Vec<u8>) {
-        let now = self.accounting.clock.now();
-        if self.status.heard(now) {
+        if self.heard() {
             events::directory_back();
         }
         if !self.accounting.loaded() {
             self.loaded();
         }
         self.begin_filling();
-        if let Some(snapshot) = &mut self.snapshot {
-            snapshot.reached(token, now);
-        }
+        self.snapshot.reached(token, self.accounting.clock.now());
+    }
+
+    /// The directory has been reached; whether it had been lost.
+    fn heard(&mut self) -> bool {
+        self.gone.count(&*self.accounting.clock);
+        self.status.heard(self.accounting.clock.now())
     }
 
     fn entry(&mut self, entry: Entry) {
@@ -167,8 +179,8 @@ impl Sync {
             Entry::Group(entry) => What::Group(self.group(entry)),
         };
         if let Some(before) = before.filter(|before| !same_place(before, &what)) {
-            if let Some(snapshot) = self.snapshot.as_mut().filter(|_| before.key(id) != what.key(id)) {
-                snapshot.remove(before.key(id));
+            if before.key(id) != what.key(id) {
+                self.snapshot.remove(before.key(id));
             }
             self.leave(before);
         }
@@ -178,9 +190,7 @@ impl Sync {
     fn gone(&mut self, id: EntryId) {
         if let Some(what) = self.known.remove(id) {
             self.accounting.metrics.directory_changes.inc();
-            if let Some(snapshot) = &mut self.snapshot {
-                snapshot.remove(what.key(id));
-            }
+            self.snapshot.remove(what.key(id));
             self.leave(what);
         }
         self.mended(id);
@@ -197,7 +207,7 @@ impl Sync {
         gone.into_iter().for_each(|id| self.gone(id));
         if base.is_none() {
             self.loaded();
-            self.status.heard(self.accounting.clock.now());
+            self.heard();
         }
     }
 
@@ -208,6 +218,7 @@ impl Sync {
         let took = self.accounting.clock.now().since(self.begun);
         events::directory_loaded(accounts, self.accounting.book.domains().len(), took);
         if first {
+            self.mark_unclaimed();
             self.accounting.book.for_each_account(|account| {
                 let mut seat = account.lock();
                 if seat.measured().is_none() {
@@ -238,7 +249,9 @@ impl Sync {
         match what {
             What::Account(account) => {
                 let subject = Subject::Account(account.address.clone());
+                let mut taken_over = false;
                 drop(self.accounting.with_seat(&account, |seat, batch| {
+                    taken_over = seat.gone;
                     if seat.wished.take().is_some() {
                         batch.push(outbox::remove(&subject));
                     }
@@ -247,6 +260,9 @@ impl Sync {
                     }
                 }));
                 self.withdraw(&account);
+                if !taken_over {
+                    self.mark_gone(&account.address);
+                }
                 // Not within `withdraw`: an account that is taken over joins the same domain next.
                 self.accounting.book.drop_if_empty(domain_of(&account.address));
             }

@@ -166,6 +166,11 @@ impl Raised {
         }
     }
 
+    /// Forgets what an account that is gone for good had reached.
+    pub fn forget(&self, address: &str, batch: &mut Batch) {
+        self.reached.forget(address, batch);
+    }
+
     /// Takes over what a batch that has been submitted stores for it.
     pub fn stored(&self, due: Vec<(Box<[u8]>, Due)>) {
         self.waiting.add(due);

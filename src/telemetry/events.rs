@@ -312,6 +312,16 @@ pub fn dict_stranger(user: &str) {
     debug!(event = "dict-stranger", user);
 }
 
+/// The ledger knows of accounts that the directory does not have; they count as gone from now on.
+pub fn gone_found(accounts: usize) {
+    info!(event = "gone-found", accounts);
+}
+
+/// What was known of an account that has been gone since then.
+pub fn forgotten(account: &str, since: Moment) {
+    info!(event = "forgotten", account, %since);
+}
+
 /// An admin has set a limit by IMAP.
 pub fn limit_set(dn: &str, attribute: &dyn Display, from: &str, to: &str) {
     info!(event = "limit-set", dn, %attribute, from, to);

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub directory_up: Gauge,
     pub directory_reached: Gauge,
     pub directory_changes: Counter,
+    pub gone: Gauge,
+    pub forgotten: Counter,
     pub ledger_batches: Counter,
     pub ledger_operations: Counter,
     pub ledger_errors: Counter,
@@ -185,6 +187,8 @@ impl Default for Metrics {
                 "directory_reached_timestamp_seconds",
                 "When the directory was last heard of, in seconds since 1970",
             ),
+            gone: declare(r, "gone_accounts", "Accounts that have gone from the directory and are not forgotten yet"),
+            forgotten: declare(r, "forgotten_accounts", "Accounts that had gone and have been forgotten"),
             directory_changes: declare(
                 r,
                 "directory_changes",

@@ -70,7 +70,7 @@ impl Followed {
         let directory: Arc<dyn Directory> = Arc::new(LdapDirectory::new(options));
         let settings = Arc::new(ArcSwap::from_pointee(settings()));
         let metrics = Arc::new(Metrics::default());
-        let accounting = Arc::new(Accounting::new(ledger.clone(), settings, Arc::new(SystemClock), metrics));
+        let accounting = Arc::new(Accounting::new(ledger.clone(), settings, Arc::new(SystemClock::default()), metrics));
         let status = Arc::new(DirectoryStatus::default());
         let mut sync = Sync::new(accounting.clone(), status.clone(), hints().0).keeping();
         let token = sync.restore().unwrap();

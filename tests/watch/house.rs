@@ -42,7 +42,7 @@ impl House {
         let options = MaildirOptions { layout, ..MaildirOptions::new(template.parse().unwrap()) };
         let store = Arc::new(MaildirStore::new(options));
         let mut site = Site::new("");
-        site.clock.set(SystemClock.now());
+        site.clock.set(SystemClock::default().now());
         let measuring = Arc::new(Measuring::new(site.accounting.clone(), store.clone(), 2));
         let (runtime, stop) = (Runtime::new().unwrap(), CancellationToken::new());
         let delays = Delays { delivery: Duration::from_secs(3600), change: Duration::from_millis(10) };

@@ -56,6 +56,7 @@ pub fn shelf_rows(shelf: Shelf) -> [u8; 2] {
         Shelf::Jobs => 4,
         Shelf::Types => 5,
         Shelf::Notices => 6,
+        Shelf::Gone => 7,
     };
     [b's', number]
 }

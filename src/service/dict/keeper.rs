@@ -30,6 +30,9 @@ pub struct Mailboxes {
     pub runtime: tokio::runtime::Handle,
 }
 
+/// How often a total is stored anew where the ledger says that something else came before it.
+const TRIES: usize = 5;
+
 /// What a transaction comes to.
 #[derive(Default)]
 struct Plan<'a> {
@@ -210,11 +213,13 @@ impl Mailboxes {
             seat.set_measured(Some(at));
         });
         self.accounting.metrics.dict_total(Total::Taken);
-        let account = account.clone();
+        let (account, accounting) = (account.clone(), self.accounting.clone());
         // The answer does not wait for the disk: the next total is absolute, and heals what a crash takes.
         self.runtime.spawn(async move {
-            if let Ok(Outcome::Conflict { present }) = receipt.durable().await {
-                account.lock().revision = present;
+            let mut receipt = receipt;
+            for _ in 0..TRIES {
+                let Ok(Outcome::Conflict { present }) = receipt.durable().await else { return };
+                receipt = accounting.stored_anew(&account, present);
             }
         });
     }

@@ -288,6 +288,12 @@ impl Notices {
         }
     }
 
+    /// Forgets what was told of an account that is gone for good.
+    pub fn forget(&self, address: &str, batch: &mut Batch) {
+        self.accounts.write().remove(address);
+        batch.push(Op::Remove { shelf: Shelf::Notices, key: told_key(&Subject::Account(address.into())) });
+    }
+
     /// What brings the ledger's memory of a subject into line with ours, after writes that have failed. To be
     /// called and submitted under the subject's lock.
     pub fn restored(&self, subject: &Subject, ledger: &dyn Ledger) -> Result<Option<Op>, LedgerError> {

@@ -22,15 +22,20 @@ const BATCHES_AHEAD: usize = 16;
 impl Sync {
     /// Keeps what it hears in the ledger from now on.
     pub fn keeping(mut self) -> Sync {
-        self.snapshot = Some(Snapshot::new(self.accounting.ledger.clone()));
+        self.snapshot = Snapshot::new(self.accounting.ledger.clone());
         self
     }
 
     /// Takes what is kept into memory; returns the token to go on from, if it was all there is. Takes
     /// seconds where there are millions of entries.
     pub fn restore(&mut self) -> Result<Option<Vec<u8>>, LedgerError> {
-        let Some(mut snapshot) = self.snapshot.take() else { return Ok(None) };
+        if !self.snapshot.keeps() {
+            return Ok(None);
+        }
         let ledger = self.accounting.ledger.clone();
+        // What is kept already is not kept again.
+        let mut snapshot = std::mem::replace(&mut self.snapshot, Snapshot::off(ledger.clone()));
+        let has_place = snapshot.has_place();
         // One thread reads entries and one records, both in the order of addresses; this one puts them in their place.
         let (entries, entries_read) = sync_channel::<Vec<(EntryId, Kept)>>(BATCHES_AHEAD);
         let (records, records_read) = sync_channel::<Vec<(Box<str>, Record)>>(BATCHES_AHEAD);
@@ -43,35 +48,28 @@ impl Sync {
                 let mut batches = Batches::new(records);
                 ledger.read_all(&mut |address, record| batches.push((address.into(), record)))
             });
-            let mut records = records_read.into_iter().flatten().peekable();
+            let mut records = Records::new(records_read.into_iter().flatten(), matches!(has_place, Ok(true)));
             for (id, kept) in entries_read.into_iter().flatten() {
                 self.restore_one(id, kept, &mut records);
             }
-            drop(records);
-            (joined(reading), joined(recalling))
+            let unclaimed = records.unclaimed();
+            (joined(reading), joined(recalling).map(|()| unclaimed))
         });
-        self.snapshot = Some(snapshot);
-        records?;
+        self.snapshot = snapshot;
+        let unclaimed = records?;
         let Some(place) = place? else { return Ok(None) };
         // Nothing has been heard of the directory itself yet; whoever finds it loaded finds that said.
         self.status.heard(place.at);
         self.status.lost("it has not been reached since the start".into(), place.at);
         self.accounting.load_complete();
+        self.mark_found(unclaimed);
         Ok(Some(place.token))
     }
 
-    /// `records` stands at the first that no earlier account had.
-    fn restore_one(
-        &mut self,
-        id: EntryId,
-        kept: Kept,
-        records: &mut Peekable<impl Iterator<Item = (Box<str>, Record)>>,
-    ) {
+    fn restore_one(&mut self, id: EntryId, kept: Kept, records: &mut Records<impl Iterator<Item = Recalled>>) {
         match kept {
             Kept::Account { entry, problem } => {
-                while records.next_if(|(address, _)| *address < entry.address).is_some() {}
-                let record = records.next_if(|(address, _)| *address == entry.address);
-                let record = record.map(|(_, record)| record).unwrap_or_default();
+                let record = records.of(&entry.address).unwrap_or_default();
                 let specs = self.specs.share(specs_of(&entry));
                 let account = self.seat(entry, None, specs, problem, Some(record));
                 self.known.put(id, What::Account(account), self.load);
@@ -87,15 +85,15 @@ impl Sync {
     }
 
     pub(super) fn keep_account(&mut self, id: EntryId, account: &Account) {
-        if let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| snapshot.follows()) {
-            snapshot.put(id, &kept(account));
+        if self.snapshot.follows() {
+            self.snapshot.put(id, &kept(account));
         }
     }
 
     pub(super) fn keep(&mut self, id: EntryId, kept: impl FnOnce(&Snapshot) -> Kept) {
-        if let Some(snapshot) = &mut self.snapshot {
-            let kept = kept(snapshot);
-            snapshot.put(id, &kept);
+        if self.snapshot.keeps() {
+            let kept = kept(&self.snapshot);
+            self.snapshot.put(id, &kept);
         }
     }
 
@@ -113,11 +111,11 @@ impl Sync {
 
     /// The first load is complete: what is in memory is to be written down.
     pub(super) fn begin_filling(&mut self) {
-        if let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| !snapshot.follows()) {
-            snapshot.fill();
+        if self.snapshot.keeps() && !self.snapshot.follows() {
+            self.snapshot.fill();
             self.unwritten = self.known.accounts().map(|account| account.id).collect();
             if self.unwritten.is_empty() {
-                snapshot.filled();
+                self.snapshot.filled();
             }
         }
     }
@@ -132,36 +130,61 @@ impl Sync {
         }
         if self.unwritten.is_empty() {
             self.unwritten = Vec::new();
-            if let Some(snapshot) = &mut self.snapshot {
-                snapshot.filled();
-            }
+            self.snapshot.filled();
         }
         !self.unwritten.is_empty()
     }
 
     pub(super) async fn flush(&mut self) {
-        if let Some(snapshot) = &mut self.snapshot {
-            snapshot.flush().await;
-        }
+        self.snapshot.flush().await;
     }
 
     /// Hands all that is left to the ledger and waits until it is safe.
     pub async fn settle(&mut self) {
-        if let Some(snapshot) = &mut self.snapshot {
-            snapshot.flush().await;
-            snapshot.settled().await;
-        }
+        self.keep_count();
+        self.snapshot.flush().await;
+        self.snapshot.settled().await;
     }
 
     /// Applies some changes and keeps them.
     pub async fn apply_all(&mut self, changes: impl IntoIterator<Item = Change>) {
         for change in changes {
             self.apply(change);
-            if self.snapshot.as_ref().is_some_and(Snapshot::is_full) {
+            if self.snapshot.is_full() {
                 self.flush().await;
             }
         }
         self.flush().await;
+    }
+}
+
+type Recalled = (Box<str>, Record);
+
+/// The ledger's records beside the entries, both in the order of addresses.
+struct Records<I: Iterator<Item = Recalled>> {
+    rest: Peekable<I>,
+    /// The addresses of those that no entry has asked for; `None` where nobody wants to know.
+    unclaimed: Option<Vec<Box<str>>>,
+}
+
+impl<I: Iterator<Item = Recalled>> Records<I> {
+    fn new(records: I, gather: bool) -> Records<I> {
+        Records { rest: records.peekable(), unclaimed: gather.then(Vec::new) }
+    }
+
+    fn of(&mut self, wanted: &str) -> Option<Record> {
+        while let Some((address, _)) = self.rest.next_if(|(address, _)| **address < *wanted) {
+            if let Some(unclaimed) = &mut self.unclaimed {
+                unclaimed.push(address);
+            }
+        }
+        self.rest.next_if(|(address, _)| **address == *wanted).map(|(_, record)| record)
+    }
+
+    fn unclaimed(self) -> Vec<Box<str>> {
+        let rest = self.rest;
+        let gathered = self.unclaimed.map(|gathered| gathered.into_iter().chain(rest.map(|(address, _)| address)));
+        gathered.map(Iterator::collect).unwrap_or_default()
     }
 }
 

@@ -78,6 +78,11 @@ impl Reached {
         }
     }
 
+    pub fn forget(&self, address: &str, batch: &mut Batch) {
+        self.accounts.write().remove(address);
+        batch.push(Op::Remove { shelf: Shelf::Notices, key: key(address) });
+    }
+
     /// Stores which rules there are, and forgets accounts that there are no more.
     pub fn know(&self, rules: &[Arc<Rule>], exists: impl Fn(&str) -> bool, batch: &mut Batch) {
         // The book is asked without our lock: whoever goes through it may be waiting for that.
