@@ -126,6 +126,33 @@ fn what_was_over_before_a_restart_is_over_since_then() {
 }
 
 #[test]
+fn a_domain_that_was_over_before_a_restart_is_over_since_then() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let settings = "[enforcement]\ndomain_grace_period = \"10m\"\n";
+    let entries = || [domain(1, "example.org", "50"), account(2, "anna@example.org", "")];
+    let stored = |ledger: &MemoryLedger| {
+        let mut names = Vec::new();
+        ledger.shelf_all(Shelf::Domains, &mut |name, _| names.push(String::from_utf8_lossy(name).into())).unwrap();
+        names as Vec<String>
+    };
+    let mut before = Site::on(ledger.clone(), settings);
+    before.clock.set(Moment(MINUTE));
+    before.load(entries().into_iter().chain([domain(3, "example.net", "50"), account(4, "ben@example.net", "")]));
+    before.holds("anna@example.org", 100, 1);
+    before.holds("ben@example.net", 100, 1);
+    assert_eq!(stored(&ledger), ["example.net", "example.org"]);
+    for (minute, standing) in [(5, Level::Over), (10, Level::Over), (11, Level::Blocked)] {
+        let mut after = Site::on(ledger.clone(), settings);
+        after.clock.set(Moment(minute * MINUTE));
+        after.load(entries());
+        let domain = report::domain(&after.accounting.book.domain("example.org").unwrap());
+        assert_eq!((domain.standing, domain.since.as_deref()), (standing, Some("1970-01-01T00:01:00Z")), "{minute}");
+        assert_eq!(after.accounting.domains_at.at(standing), 1);
+        assert_eq!(stored(&ledger), ["example.org"], "the other one is no more");
+    }
+}
+
+#[test]
 fn an_entry_that_goes_and_comes_back_keeps_its_usage_and_its_clock() {
     let mut site = Site::new("[enforcement]\ngrace_period = \"10m\"\n");
     site.clock.set(Moment(MINUTE));

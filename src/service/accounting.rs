@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -28,11 +29,12 @@ use super::over_flag;
 use super::pool::Pool;
 use super::roots::Roots;
 use super::settings::{Blocks, Settings, StatusMode};
+use super::stored;
 use super::tally::Tally;
 use super::timers::Timers;
 use super::warnings::{self, Raised};
 use crate::account::Status;
-use crate::ledger::{Batch, Ledger, Op, Outcome, Receipt, Shelf};
+use crate::ledger::{Batch, Ledger, LedgerError, MAX_OPS, Op, Outcome, Receipt, Shelf};
 use crate::quota::{Level, Limits, Moment, Standing};
 use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
@@ -55,6 +57,8 @@ pub struct Accounting {
     /// How many accounts and domains stand where.
     pub accounts_at: Tally,
     pub domains_at: Tally,
+    /// How domains stood when the daemon last ran, until they are known again.
+    domains_stood: Mutex<HashMap<Box<str>, Standing>>,
     keys: Keys,
     names: Mutex<Pool<str>>,
     loaded: AtomicBool,
@@ -85,6 +89,10 @@ impl Accounting {
                 events::ledger_failed(&error);
                 Raised::default()
             }),
+            domains_stood: Mutex::new(domains_stood(&*ledger).unwrap_or_else(|error| {
+                events::ledger_failed(&error);
+                HashMap::new()
+            })),
             ledger,
             wishes: tokio::sync::Notify::new(),
             accounts_at: Tally::default(),
@@ -110,8 +118,26 @@ impl Accounting {
             let missed = self.missed(&self.account_errors);
             self.book.for_each_account_at_once(|account| self.settle_anew(account, missed));
             self.settle_domains();
+            self.forget_domains();
             warnings::catch_up(self);
             self.completed.notify_waiters();
+        }
+    }
+
+    /// The domain of that name. One that is new to memory stands as it stood when the daemon last ran.
+    pub fn domain(&self, name: &str) -> Arc<Domain> {
+        let (domain, made) = self.book.domain_or_new(name);
+        if made && let Some(standing) = self.domains_stood.lock().remove(name) {
+            domain.lock().standing = standing;
+        }
+        domain
+    }
+
+    /// Forgets how domains stood that there are no more.
+    fn forget_domains(&self) {
+        let gone: Vec<_> = self.domains_stood.lock().drain().map(|(name, _)| name).collect();
+        for some in gone.chunks(MAX_OPS) {
+            drop(self.submit(some.iter().map(|name| standing_of_domain(name, Standing::UNDER)).collect()));
         }
     }
 
@@ -161,7 +187,7 @@ impl Accounting {
             let subject = Subject::Domain(domain.name.clone());
             let wish = outbox::wish_of_domain(&state).map(|wish| outbox::put(&subject, &wish));
             let standing = (state.wished.is_some() || state.standing != Standing::UNDER)
-                .then(|| standing_of_domain(&domain, state.standing));
+                .then(|| standing_of_domain(&domain.name, state.standing));
             drop(self.submit(standing.into_iter().chain(wish).chain(self.told_again(&subject)).collect()));
         }
     }
@@ -322,7 +348,7 @@ impl Accounting {
         let before = state.standing;
         state.standing = before.next(state.held.usage(), state.limit, grace, now);
         if state.standing != before {
-            batch.push(standing_of_domain(domain, state.standing));
+            batch.push(standing_of_domain(&domain.name, state.standing));
         }
         if state.standing.level != before.level {
             let (from, to) = (before.level, state.standing.level);
@@ -366,10 +392,20 @@ fn wanted(status: Status, level: Level, settings: &Settings) -> Option<Status> {
     }
 }
 
-fn standing_of_domain(domain: &Domain, standing: Standing) -> Op {
-    let (shelf, key) = (Shelf::Domains, domain.name.as_bytes().into());
+fn standing_of_domain(name: &str, standing: Standing) -> Op {
+    let (shelf, key) = (Shelf::Domains, name.as_bytes().into());
     match standing == Standing::UNDER {
         true => Op::Remove { shelf, key },
-        false => Op::Put { shelf, key, value: super::stored::write(&standing) },
+        false => Op::Put { shelf, key, value: stored::write(&standing) },
     }
+}
+
+fn domains_stood(ledger: &dyn Ledger) -> Result<HashMap<Box<str>, Standing>, LedgerError> {
+    let mut stood = HashMap::new();
+    ledger.shelf_all(Shelf::Domains, &mut |name, standing| {
+        if let (Ok(name), Some(standing)) = (str::from_utf8(name), stored::read(standing)) {
+            stood.insert(name.into(), standing);
+        }
+    })?;
+    Ok(stood)
 }

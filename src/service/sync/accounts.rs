@@ -49,7 +49,7 @@ impl Sync {
         record: Option<Record>,
     ) -> Arc<Account> {
         let settings = self.accounting.settings.load_full();
-        let (domain, _) = self.accounting.book.domain_or_new(domain_of(&entry.address));
+        let domain = self.accounting.domain(domain_of(&entry.address));
         let (limits, roots) = self.resolve(&specs, &domain, &settings);
         let had_problem = kept.as_ref().is_some_and(|account| account.lock().problem().is_some());
         self.status.problem(had_problem, problem.is_some());

@@ -14,7 +14,7 @@ impl Sync {
     pub(super) fn domain(&mut self, entry: DomainEntry) -> Arc<Domain> {
         let whole = entry.clone();
         let settings = self.accounting.settings.load_full();
-        let (domain, _) = self.accounting.book.domain_or_new(&entry.name);
+        let domain = self.accounting.domain(&entry.name);
         let mut problems = Vec::new();
         let bytes = Measure::Bytes(settings.units);
         let own = domain_specs(&entry.quota, &entry.messages, ["mailDomainDiskQuota", "mailDomainMsgQuota"], bytes);
