@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::account::Account;
+use super::account::{Account, Specs};
 use super::book::hash;
 use crate::account::{EntryId, Status};
 use crate::quota::verdict::Filling;
@@ -24,8 +24,13 @@ pub struct DomainState {
     pub entry: Option<(EntryId, Box<str>)>,
     pub inet_status: Status,
     pub mail_status: Status,
+    /// What its entry says of the domain itself and of each of its accounts, where it says anything.
+    pub specs: Option<Arc<Specs>>,
+    pub user_specs: Option<Arc<Specs>>,
+    /// What `specs` come to under the settings in force.
     pub limit: Limit,
-    /// What its accounts have that say nothing themselves; `None` is the site's default.
+    /// What its accounts have that say nothing themselves: `user_specs`, filled up with the site's defaults; `None` is
+    /// the site's default.
     pub defaults: Option<Arc<Limits>>,
     pub problem: Option<Box<str>>,
     pub held: Held,

@@ -271,6 +271,7 @@ impl Sync {
                 self.status.problem(state.problem.is_some(), false);
                 (state.entry, state.limit, state.problem) = (None, Limit::NONE, None);
                 (state.inet_status, state.mail_status) = Default::default();
+                (state.specs, state.user_specs) = (None, None);
                 let had_defaults = state.defaults.take().is_some();
                 drop(state);
                 if had_defaults {

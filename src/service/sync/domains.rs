@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::{Sync, read};
 use crate::account::{DomainEntry, Single};
 use crate::quota::spec::Measure;
-use crate::quota::{Limits, Spec};
+use crate::quota::{Limit, Limits};
 use crate::service::account::Specs;
-use crate::service::domain::Domain;
+use crate::service::domain::{Domain, DomainState};
+use crate::service::settings::Settings;
 use crate::telemetry::events;
 
 impl Sync {
@@ -22,21 +23,17 @@ impl Sync {
         let mut state = domain.lock();
         match own {
             Ok(specs) if specs.bytes.named.is_empty() && specs.messages.named.is_empty() => {
-                let limits = Limits::new(&specs.bytes, &specs.messages, &Limits::default(), settings.zero);
-                state.limit = limits.buckets()[0].limit;
+                state.specs = self.where_said(specs);
             }
             Ok(_) => problems.push("a domain's quota takes no folders and no types".to_owned()),
             Err(why) => problems.push(why),
         }
-        let defaults_before = state.defaults.clone();
         match users {
-            Ok(specs) if specs.bytes == Spec::ABSENT && specs.messages == Spec::ABSENT => state.defaults = None,
-            Ok(specs) => {
-                let limits = Limits::new(&specs.bytes, &specs.messages, &settings.defaults, settings.zero);
-                state.defaults = Some(self.limits.share(limits));
-            }
+            Ok(specs) => state.user_specs = self.where_said(specs),
             Err(why) => problems.push(why),
         }
+        let defaults_before = state.defaults.clone();
+        self.work_out(&mut state, &settings);
         if state.entry.as_ref().is_some_and(|(_, dn)| *dn != entry.dn) {
             state.wished = None;
         }
@@ -58,6 +55,20 @@ impl Sync {
         domain
     }
 
+    /// What is said nowhere takes no room.
+    fn where_said(&mut self, specs: Specs) -> Option<Arc<Specs>> {
+        (specs != Specs::absent()).then(|| self.specs.share(specs))
+    }
+
+    /// What the entry's specs come to under these settings.
+    fn work_out(&mut self, state: &mut DomainState, settings: &Settings) {
+        let nothing = Limits::default();
+        let limits = |specs: &Specs, defaults| Limits::new(&specs.bytes, &specs.messages, defaults, settings.zero);
+        state.limit = state.specs.as_ref().map_or(Limit::NONE, |specs| limits(specs, &nothing).buckets()[0].limit);
+        let users = state.user_specs.as_ref().map(|specs| limits(specs, &settings.defaults));
+        state.defaults = users.map(|users| self.limits.share(users));
+    }
+
     pub(super) fn limits_of_members(&mut self, domain: &Arc<Domain>) {
         let settings = self.accounting.settings.load_full();
         for account in domain.accounts() {
@@ -67,9 +78,11 @@ impl Sync {
         }
     }
 
-    /// After a reload of the settings: units, defaults or the meaning of 0 may differ.
+    /// After a reload of the settings: defaults, the meaning of 0, what counts for itself, or roots may differ.
     pub(super) fn limits_anew(&mut self) {
+        let settings = self.accounting.settings.load_full();
         for domain in self.accounting.book.domains() {
+            self.work_out(&mut domain.lock(), &settings);
             self.limits_of_members(&domain);
         }
         self.accounting.settle_accounts();
