@@ -317,12 +317,15 @@ fn a_reload_takes_over_what_is_good_and_keeps_the_old_for_what_is_bad() {
     // Entries are understood as they were at the start until then.
     let limit = || daemon.json(&["show", "ben@example.org"])["buckets"][0]["limit"]["bytes"].clone();
     assert_eq!(limit(), 10 * 1024);
-    fs::write(&file, format!("{good}\n[quota]\nunits = \"decimal\"\n")).unwrap();
+    fs::write(&file, format!("{good}\n[quota]\nunits = \"decimal\"\nmax_message_size = \"20K\"\n")).unwrap();
     daemon.signal("HUP");
     until("that needs a restart as well", || daemon.log().contains("restart_needed_for=quota.units"));
     daemon.edit_ldif(|text| text.replace("mailQuota: 10K", "mailQuota: 20K"));
     until("the new quota is in force", || limit() != 10 * 1024);
     assert_eq!(limit(), 20 * 1024);
+    // And so are sizes of the configuration.
+    assert_eq!(ask(&daemon, "RCPT", "anna@example.org", 20 * 1024), "DUNNO");
+    assert!(ask(&daemon, "RCPT", "anna@example.org", 20 * 1024 + 1).starts_with("552 5.3.4"));
 }
 
 #[test]

@@ -261,12 +261,10 @@ impl House {
         }
     }
 
-    /// Puts new settings in force. What sockets, ledger, directory and mail store are made of stays as it
-    /// was started, and so does what entries were read with; the caller says so.
+    /// Puts new settings in force, read by [`Config::load_again`]. What sockets, ledger, directory and mail store are
+    /// made of stays as it was started; the caller says so.
     pub fn reload(&self, config: &Config) -> Result<()> {
-        let old = self.settings.load();
-        let (units, over_flag) = (old.units, old.over_flag.clone());
-        self.settings.store(Arc::new(Settings { units, over_flag, ..adapters::settings(config)? }));
+        self.settings.store(Arc::new(adapters::settings(config)?));
         self.api.admission.queues().install(config.queue.settings.quotas.clone());
         self.reloaded.send_replace(());
         Ok(())

@@ -232,7 +232,7 @@ impl Signals {
 
 /// Takes over a whole new configuration, or keeps the old one and says why.
 fn reload(file: &Path, started: &Config, house: &House, log: &Log) {
-    let reloaded = Config::load(file).map_err(anyhow::Error::from).and_then(|config| {
+    let reloaded = started.load_again(file).map_err(anyhow::Error::from).and_then(|config| {
         house.reload(&config)?;
         Ok(config)
     });

@@ -16,6 +16,7 @@ mod problem;
 mod queue;
 mod quota;
 mod reader;
+mod reload;
 mod sheet;
 mod store;
 mod unixquota;
@@ -48,7 +49,7 @@ use crate::service::over_flag::Flag;
 use crate::service::settings::Settings;
 use crate::telemetry::log::LogOptions;
 
-use reader::{Findings, Section};
+use reader::{Findings, Secrets, Section};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -70,31 +71,47 @@ pub struct Config {
     pub jobs: Jobs,
     pub log: LogOptions,
     effective: toml::Table,
+    secrets: Secrets,
+}
+
+/// The file's text, and the environment over it.
+fn layers(file: &Path) -> Result<(String, Variables), ConfigError> {
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|why| ConfigError::Unreadable { file: file.into(), why })?;
+    // A variable that is not UTF-8 cannot be one of ours.
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok((text, variables.collect()))
 }
 
 impl Config {
     /// Reads `file` and the environment of this process.
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(file);
-        let text = text.map_err(|why| ConfigError::Unreadable { file: file.into(), why })?;
-        // A variable that is not UTF-8 cannot be one of ours.
-        let variables =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Config::read(&file.display().to_string(), &text, &variables.collect())
+        let (text, variables) = layers(file)?;
+        Config::read(&file.display().to_string(), &text, &variables)
     }
 
     /// Checks `text`, which messages call `name`, with `variables` over it.
     pub fn read(name: &str, text: &str, variables: &Variables) -> Result<Config, ConfigError> {
+        Config::read_as(None, name, text, variables)
+    }
+
+    /// `started` is what the daemon runs with that is to take this over.
+    fn read_as(started: Option<&Config>, name: &str, text: &str, variables: &Variables) -> Result<Config, ConfigError> {
         let refused = |mut problems: Vec<Problem>| {
             problems.sort_by(|a, b| a.position().cmp(&b.position()));
             ConfigError::Problems(problems)
         };
         let joined = sheet::join(name, text, variables).map_err(refused)?;
         let findings = Findings { sections: joined.sections, ..Findings::default() };
-        let config = Config::check(Section::root(&findings, &joined.root));
+        let config = Config::check(Section::root(&findings, &joined.root), started);
         let problems = findings.problems.into_inner();
         match problems.is_empty() {
-            true => Ok(Config { effective: findings.effective.into_inner(), ..config }),
+            true => Ok(Config {
+                effective: findings.effective.into_inner(),
+                secrets: findings.secrets.into_inner(),
+                ..config
+            }),
             false => Err(refused(problems)),
         }
     }
@@ -103,39 +120,13 @@ impl Config {
     pub fn known_keys() -> Vec<String> {
         let (findings, nothing) =
             (Findings::default(), config::Value::from(config::Map::<String, config::Value>::new()));
-        let _ = Config::check(Section::root(&findings, &nothing));
+        let _ = Config::check(Section::root(&findings, &nothing), None);
         findings.known.into_inner().into_iter().collect()
     }
 
     /// The configuration in force, defaults included and secrets hidden, as TOML that reads back.
     pub fn print(&self) -> String {
         toml::to_string(&self.effective).unwrap_or_default()
-    }
-
-    /// The keys that `other` sets differently and that a running daemon cannot take over.
-    pub fn needs_restart(&self, other: &Config) -> Vec<String> {
-        let section = |config: &Config, name: &str| config.effective.get(name).and_then(toml::Value::as_table).cloned();
-        let mut keys = Vec::new();
-        for name in self.effective.keys().chain(other.effective.keys()) {
-            let (old, new) = (section(self, name).unwrap_or_default(), section(other, name).unwrap_or_default());
-            for key in old.keys().chain(new.keys()) {
-                let full = format!("{name}.{key}");
-                let taken_over =
-                    ["policy.texts", "policy.quota_status", "policy.on_failure", "log.level", "ledger.keep_gone"]
-                        .contains(&&*full)
-                        || name == "exempt"
-                        || name == "notify" && !notify::AT_START.contains(&key.as_str())
-                        || name == "warnings" && warnings::TAKEN_OVER.contains(&key.as_str())
-                        || name == "unix_quota" && unixquota::TAKEN_OVER.contains(&key.as_str())
-                        || name == "enforcement"
-                        || name == "queue" && !queue::AT_START.contains(&key.as_str())
-                        || name == "quota" && !quota::AT_START.contains(&key.as_str());
-                if !taken_over && old.get(key) != new.get(key) && !keys.contains(&full) {
-                    keys.push(full);
-                }
-            }
-        }
-        keys
     }
 
     /// What the service needs to know; `words` is what notices say.
@@ -187,8 +178,8 @@ impl Config {
         self.settings_with(self.notify.words())
     }
 
-    fn check(root: Section) -> Config {
-        let quota = quota::read(root.section("quota"));
+    fn check(root: Section, started: Option<&Config>) -> Config {
+        let quota = quota::read(root.section("quota"), started.map(|started| started.quota.units));
         let mailstore = store::read_mailstore(root.section("mailstore"));
         let notify = notify::read(root.section("notify"));
         let unix_quota = unixquota::read(root.section("unix_quota"));
@@ -208,7 +199,8 @@ impl Config {
             exempt: exempt::read(root.section("exempt")),
             dovecot: dovecot::read(root.section("dovecot")),
             warnings,
-            over_flag,
+            // Whoever reads the directory has asked for the attribute of then.
+            over_flag: started.map_or(over_flag, |started| started.over_flag.clone()),
             notify,
             ledger: store::read_ledger(root.section("ledger")),
             mailstore,
@@ -222,6 +214,7 @@ impl Config {
             log: house::read_log(root.section("log")),
             quota,
             effective: toml::Table::new(),
+            secrets: Secrets::default(),
         };
         addresses::check(&root, &config);
         root.finish();

@@ -13,21 +13,6 @@ use super::directory::Password;
 use super::reader::Section;
 use super::words;
 
-/// The keys that a running daemon cannot take over.
-pub(super) const AT_START: [&str; 11] = [
-    "transport",
-    "server",
-    "hello",
-    "timeout",
-    "tls",
-    "ca_file",
-    "login",
-    "password",
-    "password_file",
-    "templates",
-    "language_attribute",
-];
-
 #[derive(Clone, Debug)]
 pub struct Notify {
     pub enabled: bool,

@@ -12,9 +12,6 @@ use crate::wire::cel::Expression;
 use super::reader::Section;
 use super::words;
 
-/// The keys that a running daemon cannot take over.
-pub(super) const AT_START: [&str; 3] = ["source", "read", "timeout"];
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     pub settings: QueueSettings,

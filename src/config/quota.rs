@@ -16,9 +16,6 @@ use super::exempt;
 use super::reader::Section;
 use super::words;
 
-/// The keys that a running daemon cannot take over: what was read from the directory was read with them.
-pub(super) const AT_START: [&str; 2] = ["types", "units"];
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     pub units: Units,
@@ -48,11 +45,13 @@ impl Quota {
     }
 }
 
-pub(super) fn read(section: Section) -> Quota {
+/// `in_force` are the units that sizes are read in, whatever the file says, where a daemon runs already.
+pub(super) fn read(section: Section, in_force: Option<Units>) -> Quota {
     let units = [("binary", Units::Binary), ("decimal", Units::Decimal)];
     let zero = [("no-mail", Zero::NoMail), ("unlimited", Zero::Unlimited)];
     let types = read_types(section.section("types"));
     let units = section.text("units", "binary", words::one_of(&units));
+    let units = in_force.unwrap_or(units);
     let quota = Quota {
         units,
         zero: section.text("zero", "no-mail", words::one_of(&zero)),

@@ -5,7 +5,8 @@
 //! A bad value is noted and its default used, so that one run finds every problem.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use config::{Map, Value, ValueKind};
@@ -16,6 +17,22 @@ use super::sheet::{ENVIRONMENT, PREFIX, SEPARATOR};
 /// Shown in the place of a secret.
 pub(super) const HIDDEN: &str = "(hidden)";
 
+/// Secrets by their keys with dots. Never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Secrets(BTreeMap<String, String>);
+
+impl Secrets {
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
 /// What reading has brought to light so far.
 #[derive(Default)]
 pub(super) struct Findings {
@@ -23,6 +40,8 @@ pub(super) struct Findings {
     pub effective: RefCell<toml::Table>,
     /// Where the sections stand, by their names with dots.
     pub sections: HashMap<String, String>,
+    /// What stands in the effective configuration as [`HIDDEN`].
+    pub secrets: RefCell<Secrets>,
     /// Each key that the code knows, with dots; `[]` after the name of a repeated table.
     pub known: RefCell<BTreeSet<String>>,
 }
@@ -211,6 +230,7 @@ impl<'a> Section<'a> {
             self.refuse(key, "is empty; accepted: what the server knows, or no such key");
         }
         self.effective(key, HIDDEN.into());
+        self.findings.secrets.borrow_mut().0.insert(self.path_to(key).join("."), secret.clone());
         Some(secret)
     }
 

@@ -23,9 +23,6 @@ pub struct UnixQuota {
     pub transport: Transport,
 }
 
-/// Keys that a running daemon takes over.
-pub(super) const TAKEN_OVER: [&str; 2] = ["limit", "max_age"];
-
 pub(super) fn read(section: Section) -> UnixQuota {
     let kinds = [("user", Kind::User), ("group", Kind::Group)];
     let limits = [("hard", Counts::Hard), ("soft", Counts::Soft), ("soft-after-grace", Counts::SoftAfterGrace)];

@@ -27,9 +27,6 @@ pub struct Warnings {
     pub access: SocketAccess,
 }
 
-/// The keys that a running daemon takes over.
-pub(super) const TAKEN_OVER: [&str; 2] = ["rule", "which"];
-
 const WHEN: &str = "a threshold in Dovecot's form, as in storage=95%, messages=1000 or -storage=100%";
 
 /// `from` is whether it is known who notices are from.
