@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use support::daemon::{Daemon, put_message};
+use support::port::free_port;
 use support::wait::until;
 
 const LDIF: &str = "\
@@ -326,6 +327,31 @@ fn a_reload_takes_over_what_is_good_and_keeps_the_old_for_what_is_bad() {
     // And so are sizes of the configuration.
     assert_eq!(ask(&daemon, "RCPT", "anna@example.org", 20 * 1024), "DUNNO");
     assert!(ask(&daemon, "RCPT", "anna@example.org", 20 * 1024 + 1).starts_with("552 5.3.4"));
+}
+
+#[test]
+fn a_new_token_of_the_api_is_in_force_after_a_reload() {
+    let port = free_port();
+    let mut daemon = Daemon::prepare(LDIF, &format!("listen = \"127.0.0.1:{port}\"\ntoken_file = \"DIR/token\""));
+    let (first, second) = ("the-first-of-the-tokens", "the-second-of-the-tokens");
+    fs::write(daemon.path("token"), first).unwrap();
+    daemon.run();
+    let code = |token: &str| {
+        let url = format!("http://127.0.0.1:{port}/v1/health");
+        let bearer = format!("Authorization: Bearer {token}");
+        let args = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", &bearer, &url];
+        String::from_utf8(Command::new("curl").args(args).output().unwrap().stdout).unwrap()
+    };
+    assert_eq!((code(first), code(second)), ("200".into(), "401".into()));
+    // One that would not do at a start changes nothing.
+    fs::write(daemon.path("token"), "short").unwrap();
+    daemon.signal("HUP");
+    until("it is refused", || daemon.log().contains("a token has at least 16 characters"));
+    assert_eq!((code(first), code("short")), ("200".into(), "401".into()));
+    fs::write(daemon.path("token"), format!("{second}\n")).unwrap();
+    daemon.signal("HUP");
+    until("the new one is in force", || code(second) == "200");
+    assert_eq!(code(first), "401");
 }
 
 #[test]

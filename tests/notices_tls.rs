@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use mailquotad::mailer::{Login, Mail, MailError, Mailer, SmtpMailer, SmtpOptions, Tls};
+use mailquotad::mailer::{Login, Mail, MailError, Mailer, Password, SmtpMailer, SmtpOptions, Tls};
 use support::certificates::certify;
 use support::daemon::{Daemon, put_message, user};
 use support::dovecot::{Dovecot, PASSWORD, listener, until_listening};
@@ -90,7 +90,7 @@ async fn encrypted_from_the_start_or_by_starttls_with_the_right_password_and_a_c
             port,
             tls,
             ca_file: known.then(|| folder.path().join("ca.pem")),
-            login: password.map(|password| Login { user: "quota".into(), password: password.into() }),
+            login: password.map(|password| Login { user: "quota".into(), password: Password::Text(password.into()) }),
             hello: "localhost".into(),
             timeout: Duration::from_secs(30),
         };
@@ -140,9 +140,8 @@ fn a_notice_waits_for_the_right_password_and_is_never_sent_without() {
     assert!(daemon.log().contains("event=mailer-away"));
     assert!(mails(&anna.join("new")).is_empty());
 
+    // The file is read for each login, so nobody need start anything anew.
     fs::write(root.join("password"), format!("{PASSWORD}\n")).unwrap();
-    assert!(daemon.stop("TERM").success());
-    daemon.run();
     until("the notice is there", || mails(&anna.join("new")).len() == 1);
     let notice = mails(&anna.join("new")).remove(0);
     assert!(notice.contains("(using TLSv1.") && notice.contains("Auto-Submitted: auto-generated"), "{notice}");

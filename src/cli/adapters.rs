@@ -12,7 +12,7 @@ use crate::directory::Directory;
 use crate::directory::ldap::{Bind, Follow, LdapDirectory, LdapOptions, Password, Tls};
 use crate::directory::ldif::{LdifDirectory, LdifOptions};
 use crate::ledger::{SledLedger, SledOptions};
-use crate::mailer::{LmtpMailer, LmtpOptions, Login, Mailer, SmtpMailer, SmtpOptions};
+use crate::mailer::{self, LmtpMailer, LmtpOptions, Login, Mailer, SmtpMailer, SmtpOptions};
 use crate::mailqueue::{Command, CommandOptions, Either, MailQueue, Showq, ShowqOptions, Watch, WatchOptions};
 use crate::mailstore::doveadm::{DoveadmLogin, DoveadmOptions, DoveadmStore};
 use crate::mailstore::imap::{self, ImapOptions, ImapStore};
@@ -96,17 +96,17 @@ pub fn mailer(config: &Config) -> Result<Arc<dyn Mailer>> {
     if options.kind == TransportKind::Lmtp {
         return Ok(Arc::new(LmtpMailer::new(LmtpOptions { server: options.server.clone(), hello, timeout })));
     }
-    let login = match &options.login {
-        None => None,
-        Some((user, config::Password::Text(password))) => {
-            Some(Login { user: user.clone(), password: password.clone() })
-        }
-        Some((user, config::Password::File(file))) => {
-            let text = std::fs::read_to_string(file);
-            let text = text.with_context(|| format!("notify.password_file {}", file.display()))?;
-            Some(Login { user: user.clone(), password: text.trim_end_matches(['\r', '\n']).to_owned() })
-        }
-    };
+    let login = options.login.as_ref().map(|(user, password)| {
+        let password = match password {
+            config::Password::Text(text) => mailer::Password::Text(text.clone()),
+            config::Password::File(file) => mailer::Password::File(file.clone()),
+        };
+        Login { user: user.clone(), password }
+    });
+    // A file that is not there is a mistake that is better told of now than with the first notice.
+    if let Some(Err(why)) = login.as_ref().map(|login| login.password.read()) {
+        anyhow::bail!("notify.password_file {why}");
+    }
     let (tls, ca_file) = (options.tls, options.ca_file.clone());
     let options = SmtpOptions { host: host.to_string(), port: *port, tls, ca_file, login, hello, timeout };
     Ok(Arc::new(SmtpMailer::new(&options).context("notify")?))

@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::house::House;
 use crate::config::{Config, SocketAccess};
 use crate::service::dict::DictSession;
-use crate::service::http::{self, Api, server};
+use crate::service::http::{self, Api, Token, server};
 use crate::service::listener::{self, Ended, Limits};
 use crate::service::lookup::{LookupSession, Lookups};
 use crate::service::paced::Pace;
@@ -58,7 +58,7 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     let socket = Endpoint::Unix(config.http.socket.clone());
     let private = bind(std::slice::from_ref(&socket), &config.http.access)?;
     let public = bind(&config.http.listen, &config.http.access)?;
-    let token = config.http.token_file.as_deref().map(read_token).transpose()?;
+    let token = read_token(&config)?.map(|token| Arc::new(Token::from_pointee(token)));
 
     // A large ledger takes a while to open, which nothing can cut short.
     let building = config.clone();
@@ -109,13 +109,14 @@ pub async fn run(file: &Path, config: Config, log: &Log, ready: impl AsyncFnOnce
     let limits = Limits { connections: API_CONNECTIONS, drain: DRAIN };
     let open = server::host(http::router(house.api.clone(), None));
     services.spawn(listener::run(private, limits, open, answering.clone()));
-    let closed = server::host(http::router(house.api.clone(), token));
+    let closed = server::host(http::router(house.api.clone(), token.clone()));
     services.spawn(listener::run(public, limits, closed, answering.clone()));
     // Where systemd does not listen there is nothing to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
+    let reload = Reload { file, started: &config, house: &house, log, token };
     let told = tokio::select! {
-        told = signals.wait(file, &config, &house, log) => Ok(told),
+        told = signals.wait(&reload) => Ok(told),
         ended = services.join_next() => Err(died(ended)),
         told = async {
             house.api.accounting.load_completed().await;
@@ -186,11 +187,13 @@ fn bind(endpoints: &[Endpoint], access: &SocketAccess) -> Result<Vec<Bound>> {
     endpoints.iter().map(|at| Ok(Bound::bind(at, access)?)).collect()
 }
 
-fn read_token(file: &Path) -> Result<Arc<str>> {
+/// What callers of `http.listen` have to show, where there is such a file.
+fn read_token(config: &Config) -> Result<Option<String>> {
+    let Some(file) = &config.http.token_file else { return Ok(None) };
     let text = std::fs::read_to_string(file).with_context(|| format!("reading http.token_file {}", file.display()))?;
     let token = text.trim();
     anyhow::ensure!(token.len() >= 16, "http.token_file {}: a token has at least 16 characters", file.display());
-    Ok(token.into())
+    Ok(Some(token.to_owned()))
 }
 
 struct Signals {
@@ -219,29 +222,45 @@ impl Signals {
     }
 
     /// The same; SIGHUP meanwhile reloads.
-    async fn wait(mut self, file: &Path, started: &Config, house: &House, log: &Log) -> &'static str {
+    async fn wait(mut self, reload: &Reload<'_>) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => reload(file, started, house, log),
+                _ = self.hangup.recv() => reload.run(),
             }
         }
     }
 }
 
-/// Takes over a whole new configuration, or keeps the old one and says why.
-fn reload(file: &Path, started: &Config, house: &House, log: &Log) {
-    let reloaded = started.load_again(file).map_err(anyhow::Error::from).and_then(|config| {
-        house.reload(&config)?;
-        Ok(config)
-    });
-    match reloaded {
-        Ok(config) => {
-            log.set_level(config.log.level);
-            events::reloaded(&file.display(), &started.needs_restart(&config));
+/// What a SIGHUP has a hand on.
+struct Reload<'a> {
+    file: &'a Path,
+    started: &'a Config,
+    house: &'a House,
+    log: &'a Log,
+    token: Option<Arc<Token>>,
+}
+
+impl Reload<'_> {
+    fn run(&self) {
+        match self.take_over() {
+            Ok(config) => events::reloaded(&self.file.display(), &self.started.needs_restart(&config)),
+            Err(error) => events::reload_failed(&format!("{error:#}")),
         }
-        Err(error) => events::reload_failed(&format!("{error:#}")),
+    }
+
+    /// Takes over a whole new configuration, or keeps the old one.
+    fn take_over(&self) -> Result<Config> {
+        let config = self.started.load_again(self.file)?;
+        let token = read_token(self.started)?;
+        self.house.reload(&config)?;
+        // From here on nothing fails.
+        if let (Some(current), Some(token)) = (&self.token, token) {
+            current.store(Arc::new(token));
+        }
+        self.log.set_level(config.log.level);
+        Ok(config)
     }
 }
 

@@ -33,7 +33,30 @@ pub enum Tls {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     pub user: String,
-    pub password: String,
+    pub password: Password,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    Text(String),
+    /// Read for each login, so that it may be changed without a restart.
+    File(PathBuf),
+}
+
+impl Password {
+    /// Fails with the file and what is wrong with it.
+    pub fn read(&self) -> Result<String, String> {
+        match self {
+            Password::Text(text) => Ok(text.clone()),
+            Password::File(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                match text.trim_end_matches(['\r', '\n']) {
+                    "" => Err(format!("{}: is empty; accepted: the password", path.display())),
+                    password => Ok(password.to_owned()),
+                }
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for Login {
@@ -79,8 +102,15 @@ impl SmtpMailer {
 
     /// A connection that is ready for mail. Whatever goes wrong up to here is wrong for all mail, and an admin
     /// can mend it: a refused login must not cost a notice.
-    async fn open(&self) -> Result<AsyncSmtpConnection, Error> {
-        let SmtpOptions { host, port, tls, login, timeout, .. } = &self.options;
+    async fn open(&self) -> Result<AsyncSmtpConnection, MailError> {
+        let login = self.options.login.as_ref();
+        let password = login.map(|login| login.password.read()).transpose().map_err(MailError::Away)?;
+        let login = login.zip(password).map(|(login, password)| Credentials::new(login.user.clone(), password));
+        self.connect(login).await.map_err(|error| MailError::Away(told(&error)))
+    }
+
+    async fn connect(&self, login: Option<Credentials>) -> Result<AsyncSmtpConnection, Error> {
+        let SmtpOptions { host, port, tls, timeout, .. } = &self.options;
         let encrypted = (*tls == Tls::FromTheStart).then(|| self.parameters.clone());
         let server = (host.as_str(), *port);
         let mut connection =
@@ -89,8 +119,7 @@ impl SmtpMailer {
             connection.starttls(self.parameters.clone(), &self.hello).await?;
         }
         if let Some(login) = login {
-            let credentials = Credentials::new(login.user.clone(), login.password.clone());
-            connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await?;
+            connection.auth(&[Mechanism::Plain, Mechanism::Login], &login).await?;
         }
         Ok(connection)
     }
@@ -99,7 +128,7 @@ impl SmtpMailer {
         let from = mail.from.as_ref().map(address).transpose()?;
         let to = address(&mail.to)?;
         let away = |error: Error| MailError::Away(told(&error));
-        let mut connection = self.open().await.map_err(away)?;
+        let mut connection = self.open().await?;
         let sent = async {
             let mut parameters = Vec::new();
             if !(mail.to.as_str().is_ascii() && mail.from.as_ref().is_none_or(|from| from.as_str().is_ascii())) {

@@ -31,6 +31,7 @@ pub mod write;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
@@ -66,9 +67,12 @@ pub struct Api {
     pub watch: Arc<WatchStatus>,
 }
 
+/// What callers over TCP show. It may be replaced while requests come in.
+pub type Token = ArcSwap<String>;
+
 /// The routes. Over a unix socket the socket's mode says who may; over TCP `token` must be given as
 /// `Authorization: Bearer ...`.
-pub fn router(api: Api, token: Option<Arc<str>>) -> Router {
+pub fn router(api: Api, token: Option<Arc<Token>>) -> Router {
     let routes = Router::new()
         .route("/v1/health", get(look::health))
         .route("/v1/accounts/{address}", get(look::account))
@@ -93,10 +97,11 @@ pub fn router(api: Api, token: Option<Arc<str>>) -> Router {
     }
 }
 
-async fn authorize(State(token): State<Arc<str>>, request: Request, next: Next) -> Response {
+async fn authorize(State(token): State<Arc<Token>>, request: Request, next: Next) -> Response {
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    match same(given.as_bytes(), token.as_bytes()) {
+    let same = same(given.as_bytes(), token.load().as_bytes());
+    match same {
         true => next.run(request).await,
         false => {
             Failure(StatusCode::UNAUTHORIZED, "a bearer token is needed: see http.token_file".into()).into_response()
