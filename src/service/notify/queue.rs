@@ -4,9 +4,11 @@
 //! leaves it either unmade or waiting. It is taken off when the server has it. A crash between those two
 //! sends it again with the same Message-ID: that a reader can tell, and nothing else repeats.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -266,8 +268,9 @@ impl Carrier {
             let (accounting, mailer, key) = (self.accounting.clone(), self.mailer.clone(), key.clone());
             let (sent, pause) = (self.done.contains(&key), self.retries.get(&key).map(|(_, pause)| *pause));
             tries.spawn(async move {
-                let became = carry(&accounting, &*mailer, &key, sent, pause.unwrap_or(FIRST_PAUSE)).await;
-                (key, became)
+                let pause = pause.unwrap_or(FIRST_PAUSE);
+                let carried = AssertUnwindSafe(carry(&accounting, &*mailer, &key, sent, pause)).catch_unwind().await;
+                (key, carried.unwrap_or_else(|_| died(&accounting, pause)))
             });
         }
         let mut away = None;
@@ -299,6 +302,13 @@ impl Carrier {
         }
         self.away.is_none()
     }
+}
+
+/// A bug waits like an error: without a pause it would keep a core busy.
+fn died(accounting: &Accounting, pause: Duration) -> (Became, bool) {
+    events::task_died(&"handing over a notice");
+    accounting.metrics.notice(Sent::Failed);
+    (Became::Later(pause), false)
 }
 
 /// Sends one notice and takes it off; the second value says whether it has been sent.

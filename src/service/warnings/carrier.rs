@@ -4,16 +4,18 @@
 //! is between it and the site. A script or webhook that did not get through is tried again, for a day.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Kind;
 use super::due::{Due, off};
-use crate::alarm::Alarms;
+use crate::alarm::{AlarmError, Alarms};
 use crate::ledger::Batch;
 use crate::service::accounting::Accounting;
 use crate::telemetry::events;
@@ -97,7 +99,9 @@ async fn carry_out(accounting: &Accounting, alarms: &dyn Alarms, due: &Due) -> b
         events::warning_failed(&due.account, &due.when, "none", &"the rule is no longer there");
         return true;
     };
-    let raised = alarms.raise(&alarm).await;
+    // A bug counts as a failure: what is left in hand would be neither done nor tried again.
+    let raised = AssertUnwindSafe(alarms.raise(&alarm)).catch_unwind().await;
+    let raised = raised.unwrap_or_else(|_| Err(AlarmError("a bug has ended it; please report it".into())));
     accounting.metrics.warning(alarm.as_str(), if raised.is_ok() { "done" } else { "failed" });
     let Err(why) = raised else { return true };
     events::warning_failed(&due.account, &due.when, alarm.as_str(), &why);
