@@ -44,18 +44,27 @@ fn clash(one: &Endpoint, other: &Endpoint) -> bool {
             // Port 0 lets the system choose, each time another one.
             at == port
                 && *at != 0
-                && (one.eq_ignore_ascii_case(other) || every(one) && v4(other) || every(other) && v4(one))
+                && (one.eq_ignore_ascii_case(other)
+                    || numbers(one).is_some() && numbers(one) == numbers(other)
+                    || takes(one, other)
+                    || takes(other, one))
         }
         _ => false,
     }
 }
 
-fn every(host: &str) -> bool {
-    host == "0.0.0.0"
+/// Whether who listens at `every` has taken `host` as well. `[::]` takes IPv4 too: see `Bound::bind`.
+fn takes(every: &str, host: &str) -> bool {
+    match numbers(every) {
+        Some(IpAddr::V6(every)) => every.is_unspecified(),
+        Some(IpAddr::V4(every)) => every.is_unspecified() && numbers(host).is_some_and(|host| host.is_ipv4()),
+        None => false,
+    }
 }
 
-fn v4(host: &str) -> bool {
-    host.parse().is_ok_and(|address: IpAddr| address.is_ipv4())
+/// IPv4 in the clothes of IPv6 is IPv4 (RFC 4291 section 2.5.5.2). A name may stand for anything.
+fn numbers(host: &str) -> Option<IpAddr> {
+    host.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -71,6 +80,14 @@ mod tests {
             ("127.0.0.1:1", "0.0.0.0:1", true),
             ("192.0.2.1:1", "127.0.0.1:1", false),
             ("[::1]:1", "0.0.0.0:1", false),
+            ("[::]:1", "0.0.0.0:1", true),
+            ("[::]:1", "127.0.0.1:1", true),
+            ("[::]:1", "[::1]:1", true),
+            ("[::]:1", "localhost:1", true),
+            ("[::]:1", "[::]:2", false),
+            ("[::ffff:127.0.0.1]:1", "127.0.0.1:1", true),
+            ("[::ffff:127.0.0.1]:1", "0.0.0.0:1", true),
+            ("[0:0::1]:1", "[::1]:1", true),
             ("[::1]:1", "127.0.0.1:1", false),
             ("Localhost:1", "localhost:1", true),
             ("unix:/run/a", "unix:/run//a", true),

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::wire::endpoint::Endpoint;
 
@@ -65,9 +67,8 @@ impl Bound {
         match at {
             Endpoint::Tcp { host, port } => {
                 let failed = |why| BindError::Io { at: at.clone(), why };
-                let listener = TcpListener::bind((&**host, *port)).map_err(failed)?;
+                let listener = bind_tcp(host, *port).map_err(failed)?;
                 listener.set_nonblocking(true).map_err(failed)?;
-                rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
                 let chosen = listener.local_addr().map_err(failed)?.port();
                 let at = Endpoint::Tcp { host: host.clone(), port: chosen };
                 Ok(Bound { listener: Listener::Tcp(listener), at, _file: None })
@@ -80,6 +81,31 @@ impl Bound {
     pub fn endpoint(&self) -> &Endpoint {
         &self.at
     }
+}
+
+/// At the first address of the host that can be had. `[::]` is every address, IPv4 too, whatever the system's default
+/// (`net.ipv6.bindv6only`), so that a configuration means the same everywhere.
+fn bind_tcp(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // What is left of connections of a daemon that has just ended is in nobody's way.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn bind_unix(at: &Endpoint, path: &Path, access: Access) -> Result<Bound, BindError> {
