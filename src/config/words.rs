@@ -170,7 +170,9 @@ pub(super) fn http_url(text: &str) -> Parsed<Url> {
     let port = if tls { 443 } else { 80 };
     let place = if place.contains(':') && !place.ends_with(']') { place.to_owned() } else { format!("{place}:{port}") };
     match place.parse() {
-        Ok(Endpoint::Tcp { host, port }) => Ok(Url { tls, host, port, path: format!("/{path}").into() }),
+        Ok(Endpoint::Tcp { host, port }) if !place.starts_with("inet:") => {
+            Ok(Url { tls, host, port, path: format!("/{path}").into() })
+        }
         _ => Err(wrong()),
     }
 }

@@ -1,4 +1,5 @@
-//! Where a listener is: `host:port`, or `unix:/path`. An IPv6 address stands in brackets: `[::1]:12340`.
+//! Where a listener is: `host:port`, or `unix:/path`. An IPv6 address stands in brackets: `[::1]:12340`. Postfix's
+//! spelling, `inet:host:port`, is read as well.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,13 @@ impl FromStr for Endpoint {
                 false => Err(EndpointError::RelativePath(text.into())),
             };
         }
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| EndpointError::NoPort(text.into()))?;
+        let place = match text.strip_prefix("inet:") {
+            // To Postfix that is a port of this machine; we listen where we are told to.
+            Some(port) if !port.is_empty() && !port.contains(':') => return Err(EndpointError::NoHost(text.into())),
+            Some(place) => place,
+            None => text,
+        };
+        let (host, port) = place.rsplit_once(':').ok_or_else(|| EndpointError::NoPort(text.into()))?;
         if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
             return Err(EndpointError::BadPort(text.into()));
         }
@@ -53,7 +60,11 @@ impl FromStr for Endpoint {
         if bare.is_empty() {
             return Err(EndpointError::NoHost(text.into()));
         }
-        // Without brackets, `::1` would be host `:` and port 1; and `inet:host:port` is Postfix's spelling.
+        // A host of that name would be taken for the prefix when it is read again.
+        if bare == "inet" {
+            return Err(EndpointError::BadHost(text.into()));
+        }
+        // Without brackets, `::1` would be host `:` and port 1.
         let odd = |c: char| c.is_whitespace() || c.is_control() || "[]/".contains(c);
         if bare.contains(odd) || bracketed.is_some() != bare.contains(':') {
             return Err(EndpointError::BadHost(text.into()));
@@ -98,6 +109,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn reads_what_postfix_writes() {
+        for text in ["127.0.0.1:12340", "localhost:0", "[::1]:65535"] {
+            assert_eq!(format!("inet:{text}").parse::<Endpoint>().unwrap().to_string(), text);
+        }
+    }
+
     macro_rules! bad { ($($name:ident: $text:literal => $error:ident,)*) => { $(
         #[test] fn $name() { assert_eq!($text.parse::<Endpoint>(), Err(EndpointError::$error($text.into()))); }
     )* } }
@@ -110,7 +128,10 @@ mod tests {
         signed_port: "localhost:+25" => BadPort,
         named_port: "localhost:smtp" => BadPort,
         bare_ipv6: "::1:25" => BadHost,
-        postfix_spelling: "inet:localhost:25" => BadHost,
+        port_alone: "inet:12340" => NoHost,
+        twice: "inet:inet:localhost:25" => BadHost,
+        no_host_but_the_word: "inet:inet:25" => BadHost,
+        nothing_after: "inet:" => NoPort,
         space: "local host:25" => BadHost,
         relative_path: "unix:policy.sock" => RelativePath,
         no_path: "unix:" => RelativePath,
@@ -118,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_parses_prints_and_parses_again(text in "(unix:/)?[a-z0-9:.\\[\\]/]{0,12}(:[0-9]{1,5})?") {
+        fn what_parses_prints_and_parses_again(text in "(unix:/|inet:)?[a-z0-9:.\\[\\]/]{0,12}(:[0-9]{1,5})?") {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
             }
