@@ -283,6 +283,19 @@ fn a_start_without_a_directory_refuses_nobody_or_puts_everybody_off() {
     }
 }
 
+/// The writer replaces what the link leads to; see `a_link_stays_a_link`.
+#[test]
+fn doctor_looks_at_the_folder_that_statuses_are_written_in() {
+    let daemon = Daemon::prepare(LDIF, "");
+    let (link, real) = (daemon.path("organisation.ldif"), daemon.path("real"));
+    fs::create_dir(&real).unwrap();
+    fs::rename(&link, real.join("kept.ldif")).unwrap();
+    std::os::unix::fs::symlink("real/kept.ldif", &link).unwrap();
+    let found = String::from_utf8(daemon.output(&["doctor"]).stdout).unwrap();
+    let real = fs::canonicalize(real).unwrap();
+    assert!(found.contains(&format!("{}: statuses can be written", real.display())), "{found}");
+}
+
 #[test]
 fn a_second_daemon_is_refused_and_harms_nothing() {
     let daemon = Daemon::start(LDIF, "");

@@ -65,8 +65,9 @@ fn ldif(config: &Config, file: &Path, findings: &mut Findings) -> Option<Account
         0 => findings.wrong(AREA, format!("{name}: no accounts"), "check directory.user_filter against the file"),
         _ => findings.fine(AREA, format!("{name}: {accounts} accounts")),
     }
-    // Statuses are written to a new file beside it.
-    let folder = file.parent().unwrap_or(Path::new("/"));
+    // Statuses are written to a new file beside the one that is there, links followed.
+    let real = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let folder = real.parent().unwrap_or(Path::new("/"));
     match access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok() && File::options().append(true).open(file).is_ok()
     {
         true => findings.fine(AREA, format!("{}: statuses can be written", folder.display())),
