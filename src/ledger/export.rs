@@ -11,9 +11,8 @@
 //! taken while the ledger is written to holds every account as it was at some moment during the export.
 //! Idempotency keys are not in it: they matter for minutes.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -166,12 +165,11 @@ pub fn import_from(ledger: &dyn Ledger, file: File, name: &Path) -> Result<Exten
     Ok(extent)
 }
 
+/// The file has no name, so nobody else reads it and it goes away with us.
 fn put_by(mut pipe: File) -> io::Result<File> {
-    let path = std::env::temp_dir().join(format!("mailquotad-import.{}", std::process::id()));
-    let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(at)?;
-    // Nobody else is to read it, and it goes away with us.
-    fs::remove_file(&path).map_err(at)?;
+    let folder = std::env::temp_dir();
+    let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+    let mut file = tempfile::tempfile_in(&folder).map_err(at)?;
     io::copy(&mut pipe, &mut file).map_err(at)?;
     file.rewind()?;
     Ok(file)
