@@ -1,30 +1,34 @@
 //! A command that prints a queue as `postqueue -j` does: for other instances (`postqueue -c DIR -j`) and hosts
 //! (`ssh mx2 postqueue -j`).
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{MailQueue, MailQueueError, Scan};
 use crate::wire::listed::Listed;
 use crate::wire::postqueue::{self, LINE_LIMIT};
 
-/// How long what a program said last may take to reach us once it has ended: somebody whom it has left behind may
-/// hold its standard error for ever.
-const COMPLAINT: Duration = Duration::from_secs(1);
+/// How long what a program said last may take to reach us once it has ended or been killed: somebody whom it has left
+/// behind may hold its output for ever.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub struct CommandOptions {
     /// The program and its arguments. No shell is involved.
     pub line: Vec<String>,
-    /// How long it may run as a whole, and what it has started with it.
+    /// How long it may run as a whole, and what it has started with it. Who has left its process group, as by setsid,
+    /// is beyond our reach: he goes on, but nobody listens to him any more.
     pub timeout: Duration,
 }
 
@@ -47,19 +51,24 @@ impl MailQueue for Command {
         command.process_group(0);
         let mut child = command.spawn().map_err(|error| unreachable(error.to_string()))?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
+        let until = Instant::now().checked_add(self.0.timeout.saturating_add(LEFT_BEHIND));
         let running = Running::watch(child, self.0.timeout);
         let (say, complaint) = mpsc::sync_channel(1);
-        std::thread::spawn(move || say.send(err.map_or_else(String::new, last_line)));
-        let read = out.map_or(Ok((Scan::default(), None)), |out| lines(BufReader::with_capacity(64 * 1024, out), each));
+        std::thread::spawn(move || say.send(err.map_or_else(String::new, |err| last_line(Heard { from: err, until }))));
+        let heard = |from| BufReader::with_capacity(64 * 1024, Heard { from, until });
+        let read = out.map_or(Ok((Scan::default(), None)), |out| lines(heard(out), each));
         let ended = running.ended();
-        let (scan, wrong) = read.map_err(|error| broken(error.to_string()))?;
+        let (scan, wrong) = match (read, &ended) {
+            (Err(error), Err(why)) if error.kind() == ErrorKind::TimedOut => return Err(broken(why.clone())),
+            (read, _) => read.map_err(|error| broken(error.to_string()))?,
+        };
         match ended {
             Ok(status) if status.success() => match wrong {
                 // What says nothing that can be read is another program, or a banner: no empty queue.
                 Some(wrong) if scan.messages == 0 => Err(broken(wrong)),
                 _ => Ok(scan),
             },
-            Ok(status) => Err(unreachable(match complaint.recv_timeout(COMPLAINT).unwrap_or_default() {
+            Ok(status) => Err(unreachable(match complaint.recv_timeout(LEFT_BEHIND).unwrap_or_default() {
                 complaint if complaint.is_empty() => status.to_string(),
                 complaint => format!("{status}: {complaint}"),
             })),
@@ -69,7 +78,7 @@ impl MailQueue for Command {
 }
 
 /// Reads to the end; also what is wrong with the first line that cannot be read.
-fn lines(mut out: impl BufRead, each: &mut dyn FnMut(&mut Listed)) -> std::io::Result<(Scan, Option<String>)> {
+fn lines(mut out: impl BufRead, each: &mut dyn FnMut(&mut Listed)) -> io::Result<(Scan, Option<String>)> {
     let (mut scan, mut wrong) = (Scan::default(), None);
     let (mut line, mut message) = (Vec::new(), Listed::default());
     loop {
@@ -79,7 +88,7 @@ fn lines(mut out: impl BufRead, each: &mut dyn FnMut(&mut Listed)) -> std::io::R
             return Ok((scan, wrong));
         }
         if line.len() > LINE_LIMIT {
-            return Err(std::io::Error::other(format!("a line is longer than {LINE_LIMIT} bytes")));
+            return Err(io::Error::other(format!("a line is longer than {LINE_LIMIT} bytes")));
         }
         if line.trim_ascii().is_empty() {
             continue;
@@ -98,13 +107,37 @@ fn lines(mut out: impl BufRead, each: &mut dyn FnMut(&mut Listed)) -> std::io::R
 }
 
 /// What a program said last before it failed.
-fn last_line(err: ChildStderr) -> String {
+fn last_line(err: Heard<ChildStderr>) -> String {
     let mut said = Vec::new();
     // Enough for a complaint; the rest is read so that the program does not wait for us, and dropped.
     let mut err = BufReader::new(err);
     let _ = err.by_ref().take(8192).read_to_end(&mut said);
-    let _ = std::io::copy(&mut err, &mut std::io::sink());
+    let _ = io::copy(&mut err, &mut io::sink());
     String::from_utf8_lossy(&said).lines().last().unwrap_or_default().trim().to_owned()
+}
+
+/// The output of a program, which nobody listens to after some moment, whoever still holds the other end.
+struct Heard<T> {
+    from: T,
+    /// `None` is later than a clock can say.
+    until: Option<Instant>,
+}
+
+impl<T: Read + AsFd> Read for Heard<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let patience = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut [PollFd::new(&self.from, PollFlags::IN)], patience.as_ref()) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return self.from.read(buffer),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 /// A child that is killed with all that it has started when its time is over, so that a hanging ssh does not hold
@@ -127,12 +160,14 @@ impl Running {
             let mut done = done.lock();
             let waited = changed.wait_while_for(&mut done, |done| !*done, timeout);
             if waited.timed_out()
-                && let Some(child) = &*child.lock()
+                && let Some(child) = &mut *child.lock()
             {
                 killed.store(true, Ordering::Relaxed);
                 let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
                 // All of it may have ended by itself just now.
                 let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+                // It may have joined another group.
+                let _ = child.kill();
             }
         });
         running
