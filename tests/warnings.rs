@@ -6,6 +6,7 @@
 mod support {
     pub mod daemon;
     pub mod dovecot;
+    pub mod failing_ledger;
     pub mod imap;
     pub mod lmtp;
     pub mod port;
@@ -23,11 +24,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use mailquotad::directory::Change;
+use mailquotad::ledger::{Ledger, MemoryLedger, Op, Shelf};
+use mailquotad::quota::{CellKey, Moment, Usage};
+use mailquotad::service::accounting::Accounting;
 use mailquotad::service::notify::stage::Event;
 use support::daemon::{Daemon, put_message, user};
 use support::dovecot::{Dovecot, listener};
+use support::failing_ledger::FailingLedger;
 use support::imap::message;
 use support::lmtp::deliver;
 use support::script::Script;
@@ -86,6 +93,50 @@ fn a_warning_goes_off_where_usage_or_the_limit_crosses_its_threshold() {
     // All of them: both thresholds are passed in one step, and each makes a notice about the usage there is.
     assert_eq!(told("all", STEPS[3]).len(), 1, "one notice for what is the same news");
     assert_eq!(told("all", STEPS[4]), ["back"]);
+}
+
+/// Ben's limit was lowered while the daemon was down. At the start his mailbox grows in the middle of what is done then,
+/// which is when all accounts have been looked at and the domains are.
+#[test]
+fn a_change_in_the_middle_of_a_start_hides_nothing_that_moved_before() {
+    const BEN: &str = "ben@example.net";
+    let rule = "[[warnings.rule]]\nwhen = \"storage=50%\"\nnotice = true\n";
+    let (starting, failing): (Arc<OnceLock<Arc<Accounting>>>, Arc<AtomicBool>) = Default::default();
+    let (started, fails, once) = (starting.clone(), failing.clone(), AtomicBool::new(false));
+    let here = std::thread::current().id();
+    let ledger = Arc::new(FailingLedger::new(MemoryLedger::new(), move |_| {
+        // Accounts are looked at by other threads.
+        let accounting = started.get().filter(|_| std::thread::current().id() == here);
+        if let Some(accounting) = accounting.filter(|_| !once.swap(true, Ordering::SeqCst)) {
+            let ben = accounting.book.account(BEN).unwrap();
+            let cells = [(CellKey::new("INBOX", None), Usage::new(45, 1))].into_iter().collect();
+            let revision = ben.lock().revision;
+            drop(accounting.measured(&ben, revision, cells, Moment(2)).unwrap());
+        }
+        fails.swap(false, Ordering::SeqCst)
+    }));
+    let entries = |bens: &str| {
+        [domain(1, "example.org", "10"), account(2, "anna@example.org", ""), account(3, BEN, bens)].map(Change::Entry)
+    };
+    let mut before = Site::on(ledger.clone(), &format!("{NOTIFY}{rule}"));
+    let load = [Change::Begin].into_iter().chain(entries("100")).chain([Change::Complete]);
+    load.for_each(|change| before.sync.apply(change));
+    before.holds("anna@example.org", 20, 1);
+    before.holds(BEN, 40, 1);
+    // After a batch that was lost, the standings of domains that are over are stored again.
+    failing.store(true, Ordering::SeqCst);
+    let nothing = || vec![Op::Remove { shelf: Shelf::Jobs, key: b"nothing"[..].into() }];
+    assert!(ledger.submit(nothing()).wait().is_err() && ledger.submit(nothing()).wait().is_ok());
+
+    let mut after = Site::on(ledger, &format!("{NOTIFY}{rule}"));
+    [Change::Begin].into_iter().chain(entries("60")).for_each(|change| after.sync.apply(change));
+    assert!(starting.set(after.accounting.clone()).is_ok());
+    after.sync.apply(Change::Complete);
+    let told = |site: &Site| site.accounting.notices.waiting().iter().filter(|notice| *notice.to == *BEN).count();
+    assert_eq!((told(&after), after.accounting.book.account(BEN).unwrap().lock().total().bytes), (1, 45));
+    // And nothing is told twice.
+    after.holds(BEN, 46, 1);
+    assert_eq!(told(&after), 1);
 }
 
 #[test]

@@ -62,6 +62,7 @@ pub struct Accounting {
     keys: Keys,
     names: Mutex<Pool<str>>,
     loaded: AtomicBool,
+    settled: AtomicBool,
     completed: tokio::sync::Notify,
     /// The ledger's errors when accounts and domains were last settled.
     account_errors: AtomicU64,
@@ -100,6 +101,7 @@ impl Accounting {
             keys: Keys::default(),
             names: Mutex::default(),
             loaded: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
             completed: tokio::sync::Notify::new(),
             account_errors: AtomicU64::new(0),
             domain_errors: AtomicU64::new(0),
@@ -112,14 +114,23 @@ impl Accounting {
         self.loaded.load(Ordering::Acquire)
     }
 
+    /// Whether everybody has been settled since then.
+    pub fn settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
     /// The directory is complete: from now on standings move. Settles everything once.
+    ///
+    /// Standings move first, because a change that came in between would otherwise settle nobody: whoever has been
+    /// settled already would stand wrong until the next time. A change settles its account by itself, just as well.
     pub fn load_complete(&self) {
         if !self.loaded.swap(true, Ordering::AcqRel) {
             let missed = self.missed(&self.account_errors);
             self.book.for_each_account_at_once(|account| self.settle_anew(account, missed));
             self.settle_domains();
             self.forget_domains();
-            warnings::catch_up(self);
+            warnings::caught_up(self);
+            self.settled.store(true, Ordering::Release);
             self.completed.notify_waiters();
         }
     }
@@ -141,12 +152,12 @@ impl Accounting {
         }
     }
 
-    /// Returns when the directory has been read as a whole.
+    /// Returns when the directory has been read as a whole and everybody has been settled.
     pub async fn load_completed(&self) {
         let completed = self.completed.notified();
         tokio::pin!(completed);
         completed.as_mut().enable();
-        if !self.loaded() {
+        if !self.settled() {
             completed.await;
         }
     }
@@ -247,8 +258,12 @@ impl Accounting {
         self.advance(account, &mut seat, now, &mut batch);
         // An account that has just come in has not crossed anything.
         if let Some(stood) = stood.filter(|_| self.loaded() && !seat.gone) {
-            let settings = self.settings.load();
-            self.raised.account(&account.address, &seat, stood, &settings, (&self.notices, now), &mut batch);
+            let (settings, told) = (self.settings.load(), (&self.notices, now));
+            match self.settled() {
+                true => self.raised.account(&account.address, &seat, stood, &settings, told, &mut batch),
+                // Who is settled first, or changes first, makes up for the time in which the daemon was down.
+                false => self.raised.catch_up(&account.address, &seat, &settings, told, &mut batch),
+            }
         }
         let after = seat.total();
         let domain = seat.domain.clone();

@@ -239,8 +239,8 @@ fn wish_now(accounting: &Accounting, subject: &Subject) -> Option<(Wish, u32)> {
 
 /// A wish whose subject is not wanted to change any more.
 async fn take_off(accounting: &Accounting, subject: &Subject) -> Tried {
-    // Before the first load nobody knows what is wanted: the wish waits.
-    if !accounting.loaded() {
+    // Before everybody has been settled nobody knows what is wanted: the wish waits.
+    if !accounting.settled() {
         return Tried::Later;
     }
     match take_off_if(accounting, subject, |wanted, _| !wanted) {

@@ -83,18 +83,13 @@ pub fn measured(seat: &Seat) -> Measured {
     Measured { used: seat.used(0), limit }
 }
 
-/// Sets off what moved across a threshold while the daemon was down.
-pub fn catch_up(accounting: &Accounting) {
+/// What moved across a threshold while the daemon was down has been set off for everybody: from now on all rules are
+/// known.
+pub fn caught_up(accounting: &Accounting) {
     let (settings, raised) = (accounting.settings.load(), &accounting.raised);
     if settings.warnings.rules.is_empty() && raised.reached.is_empty() {
         return;
     }
-    let now = accounting.clock.now();
-    accounting.book.for_each_account(|account| {
-        let (seat, mut batch) = (account.lock(), Batch::new());
-        raised.caught_up(&account.address, &seat, &settings, (&accounting.notices, now), &mut batch);
-        drop(accounting.submit(batch));
-    });
     let mut batch = Batch::new();
     let exists = |address: &str| accounting.book.account(address).is_some();
     raised.reached.know(&settings.warnings.rules, exists, &mut batch);
@@ -125,9 +120,19 @@ impl Raised {
         self.reached.remember(address, &settings.warnings.rules, after, batch);
     }
 
-    /// Looks at an account whose usage or limit may have moved while the daemon was down. Rules that are new since
-    /// then go off for nobody: else all who are above their thresholds would be told at once.
-    fn caught_up(&self, address: &str, seat: &Seat, settings: &Settings, told: (&Notices, Moment), batch: &mut Batch) {
+    /// Looks at an account whose usage or limit may have moved while the daemon was down, as often as you like. Rules
+    /// that are new since then go off for nobody: else all who are above their thresholds would be told at once.
+    pub fn catch_up(
+        &self,
+        address: &str,
+        seat: &Seat,
+        settings: &Settings,
+        told: (&Notices, Moment),
+        batch: &mut Batch,
+    ) {
+        if settings.warnings.rules.is_empty() && self.reached.is_empty() {
+            return;
+        }
         let after = measured(seat);
         let before = self.reached.of(address);
         self.set_off(address, seat, settings, told, batch, |rule| {
