@@ -18,7 +18,7 @@ use crate::mailstore::doveadm::{DoveadmLogin, DoveadmOptions, DoveadmStore};
 use crate::mailstore::imap::{self, ImapOptions, ImapStore};
 use crate::mailstore::maildir::{self, MaildirOptions, MaildirStore};
 use crate::mailstore::remote::{FolderNames, Secret, Server};
-use crate::mailstore::{MailStore, Paths, ReportedStore, WatchError};
+use crate::mailstore::{MailStore, Paths, ReportedStore, Stop, WatchError};
 use crate::quota::Units;
 use crate::service;
 use crate::service::notify::words::Language;
@@ -217,11 +217,11 @@ pub fn watch(config: &Config) -> Option<(Arc<dyn Paths>, Box<OpenWatch>)> {
         return None;
     }
     let (means, places) = (config.mailstore.watch?, config.mailstore.watch_paths.clone());
-    let open = move || match places.is_empty() {
+    let open = move |stop: &Stop| match places.is_empty() {
         true => {
             Err(WatchError::NotPossible("mailstore.path begins with an attribute: set mailstore.watch_paths".into()))
         }
-        false => maildir::watch(&places, means),
+        false => maildir::watch(&places, means, stop),
     };
     Some((Arc::new(maildir(config)), Box::new(open)))
 }

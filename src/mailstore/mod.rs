@@ -9,6 +9,7 @@ mod reported;
 pub use self::reported::ReportedStore;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::quota::usage::canonical_folder;
@@ -115,7 +116,13 @@ pub enum WatchError {
     /// What worked no longer does.
     #[error("{0}")]
     Broken(String),
+    /// It was told to stop before it had begun, or in the middle of finding out what it had missed.
+    #[error("it was told to stop")]
+    Stopped,
 }
+
+/// Says whether to stop. Asked again and again by what may take long.
+pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Tells of changes, by whomever they are made. Only those that are made on this machine are seen.
 pub trait Watch: Send {

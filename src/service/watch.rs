@@ -10,6 +10,7 @@
 mod index;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ use super::accounting::Accounting;
 use super::hints::Hints;
 use super::stored;
 use crate::ledger::{Batch, Op, Shelf};
-use crate::mailstore::{Change, Paths, Watch, WatchError};
+use crate::mailstore::{Change, Paths, Stop, Watch, WatchError};
 use crate::quota::Moment;
 use crate::telemetry::events;
 
@@ -41,7 +42,7 @@ const NOTED: &[u8] = b"watched";
 const SLACK: Duration = Duration::from_secs(60);
 
 /// Opens the watch; with it comes why it is not the best there is.
-pub type OpenWatch = dyn Fn() -> Result<(Box<dyn Watch>, Option<String>), WatchError> + Send + Sync;
+pub type OpenWatch = dyn Fn(&Stop) -> Result<(Box<dyn Watch>, Option<String>), WatchError> + Send + Sync;
 
 /// By which means the mail store is watched, for health and `doctor`.
 #[derive(Default)]
@@ -71,6 +72,8 @@ pub struct Watching {
     hints: Hints,
     paths: Arc<dyn Paths>,
     status: Arc<WatchStatus>,
+    /// Gaps that have not been looked into to the end. While there are any, what was stored before them holds.
+    gaps: AtomicUsize,
 }
 
 /// Mailboxes to be looked at.
@@ -83,7 +86,7 @@ enum Sweep {
 
 impl Watching {
     pub fn new(accounting: Arc<Accounting>, hints: Hints, paths: Arc<dyn Paths>, status: Arc<WatchStatus>) -> Watching {
-        Watching { accounting, hints, paths, status }
+        Watching { accounting, hints, paths, status, gaps: AtomicUsize::new(0) }
     }
 
     /// Watches until `stop`. Blocks.
@@ -96,9 +99,13 @@ impl Watching {
             });
             let mut since = self.noted();
             let (mut retry, mut first) = (FIRST_RETRY, true);
+            let stopped: Stop = Arc::new({
+                let stop = stop.clone();
+                move || stop.is_cancelled()
+            });
             self.status.set(None, Some("not begun yet".into()));
             while !stop.is_cancelled() {
-                let error = match open() {
+                let error = match open(&stopped) {
                     Ok((watch, why)) => {
                         retry = FIRST_RETRY;
                         let by = watch.by();
@@ -107,20 +114,21 @@ impl Watching {
                         self.status.set(Some(by), why);
                         self.hints.watched(true);
                         // The watch is there first, so nothing falls between.
-                        let _ = sweeps.send(Sweep::Since(since));
+                        self.gap(&sweeps, Sweep::Since(since));
                         let (until, ended) = self.follow(watch, &sweeps, stop);
                         self.hints.watched(false);
                         self.accounting.metrics.watching(by, false);
                         since = Some(until);
                         match ended {
-                            Ok(()) => return self.note(until),
+                            Ok(()) | Err(WatchError::Stopped) => return self.note(until),
                             Err(error) => error,
                         }
                     }
+                    Err(WatchError::Stopped) => return,
                     Err(error) => {
                         // What changed while the daemon was down is found all the same.
                         if std::mem::take(&mut first) {
-                            let _ = sweeps.send(Sweep::Since(since));
+                            self.gap(&sweeps, Sweep::Since(since));
                         }
                         error
                     }
@@ -157,7 +165,7 @@ impl Watching {
                 if change == Change::Missed {
                     events::watch_overflow();
                     self.accounting.metrics.watch_overflows.inc();
-                    let _ = sweeps.send(Sweep::Since(Some(told)));
+                    self.gap(sweeps, Sweep::Since(Some(told)));
                 } else {
                     self.take(change, &mut index, sweeps);
                 }
@@ -166,7 +174,7 @@ impl Watching {
                 self.take(change, &mut index, sweeps);
             }
             if index.lost() {
-                let _ = sweeps.send(Sweep::Since(Some(told)));
+                self.gap(sweeps, Sweep::Since(Some(told)));
             }
             if drained {
                 told = asked;
@@ -187,7 +195,7 @@ impl Watching {
         };
         let Some((account, root)) = index.find(path) else {
             match !created && index.is_above(path) {
-                true => drop(sweeps.send(Sweep::Below(path.clone()))),
+                true => self.gap(sweeps, Sweep::Below(path.clone())),
                 false => index.missed(change),
             }
             return;
@@ -212,7 +220,9 @@ impl Watching {
             }
             // Several gaps are one: the earliest beginning counts for all of them.
             let mut since: Option<Option<Moment>> = None;
+            let mut gaps = 0;
             for sweep in std::iter::once(first).chain(waiting.try_iter()) {
+                gaps += 1;
                 match sweep {
                     Sweep::Below(path) => self.sweep(stop, |account| {
                         let root = self.paths.root(&account.mailbox()).unwrap_or_default();
@@ -224,7 +234,16 @@ impl Watching {
             if let Some(since) = since {
                 self.sweep(stop, |account| self.changed(account, since));
             }
+            if !stop.is_cancelled() {
+                self.gaps.fetch_sub(gaps, Ordering::AcqRel);
+            }
         }
+    }
+
+    fn gap(&self, sweeps: &Sender<Sweep>, sweep: Sweep) {
+        self.gaps.fetch_add(1, Ordering::AcqRel);
+        // The other end lives as long as we do.
+        let _ = sweeps.send(sweep);
     }
 
     fn changed(&self, account: &Account, since: Option<Moment>) -> bool {
@@ -257,6 +276,9 @@ impl Watching {
     }
 
     fn note(&self, told: Moment) {
+        if self.gaps.load(Ordering::Acquire) > 0 {
+            return;
+        }
         let put = Op::Put { shelf: Shelf::Jobs, key: NOTED.into(), value: stored::write(&told) };
         drop(self.accounting.ledger.submit(Batch::from([put])));
     }

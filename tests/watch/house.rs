@@ -9,7 +9,7 @@ use std::time::Duration;
 use mailquotad::account::Entry;
 use mailquotad::directory::Change;
 use mailquotad::mailstore::maildir::{self, Layout, MaildirOptions, MaildirStore, Means};
-use mailquotad::mailstore::{MailStore, Paths};
+use mailquotad::mailstore::{MailStore, Paths, Stop};
 use mailquotad::quota::Usage;
 use mailquotad::service::account::Account;
 use mailquotad::service::clock::{Clock, SystemClock};
@@ -71,7 +71,7 @@ impl House {
         let paths: Arc<dyn Paths> = self.store.clone();
         let watching = Watching::new(accounting, hints, paths, self.status.clone());
         let stop = self.stop.clone();
-        let open = move || maildir::watch(std::slice::from_ref(&path), means);
+        let open = move |stop: &Stop| maildir::watch(std::slice::from_ref(&path), means, stop);
         self.watching = Some(std::thread::spawn(move || watching.run(&open, &stop)));
         until("it is watched", || self.status.state().is_some_and(|state| state.by.is_some()));
         let word = if means == Means::Inotify { "inotify" } else { "fanotify" };

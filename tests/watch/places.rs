@@ -1,9 +1,16 @@
 //! Mailboxes and what lies above them: made, moved, removed, and found by whatever the template says.
 
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mailquotad::mailstore::maildir::{Layout, Means};
+use mailquotad::ledger::{Op, Shelf};
+use mailquotad::mailstore::maildir::{self, Layout, Means};
+use mailquotad::mailstore::{Stop, WatchError};
 use mailquotad::quota::Usage;
+use mailquotad::service::watch::Watching;
+use tokio_util::sync::CancellationToken;
 
 use crate::house::{House, deliver, make, with};
 use crate::support::site::account;
@@ -143,6 +150,69 @@ fn what_changed_while_nobody_looked_is_found() {
         deliver(&house.path("example.org/anna"), "1.M1.h", 10);
         house.watch(means);
         holds(&house, ANNA, 10, 1);
+    }
+}
+
+/// How far watching had come, as a ledger keeps it.
+fn noted(house: &House) -> Option<Vec<u8>> {
+    house.site.accounting.ledger.shelf_get(Shelf::Jobs, b"watched").unwrap()
+}
+
+fn note(house: &House, value: &[u8]) {
+    let put = Op::Put { shelf: Shelf::Jobs, key: b"watched"[..].into(), value: value.into() };
+    house.site.accounting.ledger.submit(vec![put]).wait().unwrap();
+}
+
+fn mailboxes(spool: &Path) {
+    (0..200).for_each(|user| make(&spool.join(format!("user{user}"))));
+}
+
+#[test]
+fn a_stop_ends_the_walk_through_a_store_at_the_next_folder() {
+    let spool = tempfile::tempdir().unwrap();
+    mailboxes(spool.path());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let stop: Stop = Arc::new(move || counted.fetch_add(1, Ordering::SeqCst) >= 10);
+    let walked = maildir::watch(&[spool.path().into()], Means::Inotify, &stop);
+    assert_eq!(walked.err(), Some(WatchError::Stopped));
+    assert_eq!(asked.load(Ordering::SeqCst), 11, "of some 600 folders");
+}
+
+#[test]
+fn a_stop_in_the_first_walk_ends_watching_and_tells_no_lies_about_it() {
+    let house = House::new("SPOOL/%n", Layout::MaildirPlusPlus);
+    mailboxes(house.spool.path());
+    note(&house, &[1, 5]);
+    let (accounting, hints) = (house.site.accounting.clone(), house.site.hints.clone());
+    let watching = Watching::new(accounting, hints, house.store.clone(), house.status.clone());
+    let (stop, spool) = (CancellationToken::new(), house.spool.path().to_owned());
+    let stopping = stop.clone();
+    let open = move |stop: &Stop| {
+        stopping.cancel();
+        maildir::watch(std::slice::from_ref(&spool), Means::Inotify, stop)
+    };
+    watching.run(&open, &stop);
+    assert_eq!(house.status.state().unwrap().by, None);
+    assert_eq!(noted(&house), Some(vec![1, 5]), "the next start looks as far back as this one would have");
+}
+
+/// Before the directory has been read nobody knows whose mailboxes there are, so nothing of what changed while the
+/// daemon was down has been looked into.
+#[test]
+fn a_gap_that_was_not_looked_into_to_its_end_is_not_forgotten() {
+    for means in BOTH {
+        let mut house = House::new("SPOOL/%d/%n", Layout::MaildirPlusPlus);
+        make(&house.path("example.org/anna"));
+        note(&house, &[1, 5]);
+        house.watch(means);
+        house.look_away();
+        assert_eq!(noted(&house), Some(vec![1, 5]));
+        house.load([account(1, ANNA, "")]);
+        house.watch(means);
+        deliver(&house.path("example.org/anna"), "1.M1.h", 10);
+        holds(&house, ANNA, 10, 1);
+        house.look_away();
     }
 }
 

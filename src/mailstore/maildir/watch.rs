@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use self::fanotify::Fanotify;
 use self::inotify::Inotify;
-use crate::mailstore::{Change, Watch, WatchError};
+use crate::mailstore::{Change, Stop, Watch, WatchError};
 
 /// By which means to watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +70,9 @@ struct SpoolWatch {
     places: Vec<(PathBuf, (u64, u64))>,
 }
 
-/// Begins to watch what lies below `paths`. With it comes why it is not fanotify, where that was wanted.
-pub fn open(paths: &[PathBuf], means: Means) -> Result<(Box<dyn Watch>, Option<String>), WatchError> {
+/// Begins to watch what lies below `paths`, unless it is to `stop`. With it comes why it is not fanotify, where that was
+/// wanted.
+pub fn open(paths: &[PathBuf], means: Means, stop: &Stop) -> Result<(Box<dyn Watch>, Option<String>), WatchError> {
     let watched = paths.iter().map(Watched::find).collect::<Result<Vec<_>, _>>()?;
     let places = paths.iter().filter_map(|path| Some((path.clone(), identity(path)?))).collect();
     let fanotify = match means {
@@ -81,11 +82,12 @@ pub fn open(paths: &[PathBuf], means: Means) -> Result<(Box<dyn Watch>, Option<S
     let (by, why) = match fanotify {
         Some(Ok(fanotify)) => (By::Fanotify(fanotify), None),
         Some(Err(error)) if means == Means::Fanotify => return Err(error),
-        Some(Err(error)) => match Inotify::open(&watched) {
+        Some(Err(error)) => match Inotify::open(&watched, stop) {
             Ok(inotify) => (By::Inotify(inotify), Some(error.to_string())),
+            Err(WatchError::Stopped) => return Err(WatchError::Stopped),
             Err(second) => return Err(WatchError::NotPossible(format!("{error}; {second}"))),
         },
-        None => (By::Inotify(Inotify::open(&watched)?), None),
+        None => (By::Inotify(Inotify::open(&watched, stop)?), None),
     };
     Ok((Box::new(SpoolWatch { by, places }), why))
 }

@@ -12,7 +12,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
 use super::{Watched, directory_event, message_event};
-use crate::mailstore::{Change, WatchError};
+use crate::mailstore::{Change, Stop, WatchError};
 
 const BUFFER: usize = 64 * 1024;
 
@@ -25,14 +25,16 @@ pub struct Inotify {
     /// Paths, as the configuration would write them, by the kernel's number.
     paths: HashMap<i32, Box<[u8]>>,
     buffer: Vec<MaybeUninit<u8>>,
+    stop: Stop,
 }
 
 impl Inotify {
-    pub fn open(watched: &[Watched]) -> Result<Inotify, WatchError> {
+    pub fn open(watched: &[Watched], stop: &Stop) -> Result<Inotify, WatchError> {
         let group = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
         let group = group.map_err(|error| WatchError::NotPossible(format!("inotify: {error}")))?;
         let buffer = vec![MaybeUninit::uninit(); BUFFER];
-        let mut inotify = Inotify { group, watched: watched.to_vec(), paths: HashMap::new(), buffer };
+        let (watched, stop) = (watched.to_vec(), stop.clone());
+        let mut inotify = Inotify { group, watched, paths: HashMap::new(), buffer, stop };
         inotify.walk_all()?;
         Ok(inotify)
     }
@@ -42,12 +44,15 @@ impl Inotify {
         places.into_iter().try_for_each(|place| self.walk(place.into_vec(), &mut Vec::new()))
     }
 
-    /// Watches a directory and all below it, and reports the folders that are found.
+    /// Watches a directory and all below it, and reports the folders that are found. Takes minutes in a large store.
     fn walk(&mut self, start: Vec<u8>, found: &mut Vec<Change>) -> Result<(), WatchError> {
         let flags =
             WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::CLOSE_WRITE | WatchFlags::ONLYDIR;
         let mut waiting = vec![start];
         while let Some(path) = waiting.pop() {
+            if (self.stop)() {
+                return Err(WatchError::Stopped);
+            }
             match inotify::add_watch(&self.group, &*path, flags) {
                 Ok(number) => self.paths.insert(number, path.clone().into()),
                 // It went while we came.
