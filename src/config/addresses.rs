@@ -1,12 +1,14 @@
-//! Two services cannot listen at one address: the second to start would be told so by the system, in its words.
+//! Where services listen: two of them cannot at one address, and a unix socket's path has an end. The one to start would
+//! be told so by the system, in its words.
 
 use std::net::IpAddr;
 
 use super::Config;
 use super::reader::Section;
+use crate::service::socket::LONGEST_PATH;
 use crate::wire::endpoint::Endpoint;
 
-/// Refuses an address that a service before it has already.
+/// Refuses an address that a service before it has already, and one that nobody can have.
 pub(super) fn check(root: &Section, config: &Config) {
     let socket = [Endpoint::Unix(config.http.socket.clone())];
     let all: [(&str, &str, &[Endpoint]); 6] = [
@@ -20,6 +22,12 @@ pub(super) fn check(root: &Section, config: &Config) {
     let all = all.iter().flat_map(|(name, key, at)| at.iter().map(move |at| (*name, *key, at)));
     let mut taken: Vec<(&str, &str, &Endpoint)> = Vec::new();
     for (name, key, at) in all {
+        if let Endpoint::Unix(path) = at
+            && path.as_os_str().len() > LONGEST_PATH
+        {
+            let what = format!("`{at}` is longer than the path of a socket may be; accepted: {LONGEST_PATH} bytes");
+            root.section(name).refuse(key, what);
+        }
         let Some((other_name, other_key, other)) = taken.iter().copied().find(|(.., other)| clash(at, other)) else {
             taken.push((name, key, at));
             continue;

@@ -30,6 +30,12 @@ impl Default for Access {
 /// finds no place here tries again a second later, while its client waits.
 const BACKLOG: i32 = 4096;
 
+/// What a unix socket is called until its rights are set, behind its path.
+const ASIDE: &str = ".new";
+
+/// The longest path of a unix socket, in bytes: unix(7) has room for 107 and the end.
+pub const LONGEST_PATH: usize = 107 - ASIDE.len();
+
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error("cannot listen at {at}: {why}")]
@@ -117,7 +123,7 @@ fn bind_unix(at: &Endpoint, path: &Path, access: Access) -> Result<Bound, BindEr
     }
     // Under another name until the rights are set; the renaming then also replaces a stale file in one step.
     let mut aside = path.as_os_str().to_owned();
-    aside.push(".new");
+    aside.push(ASIDE);
     let aside = PathBuf::from(aside);
     match std::fs::remove_file(&aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -246,5 +252,39 @@ impl Write for &Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(at: &str) -> Result<Bound, BindError> {
+        Bound::bind(&at.parse().unwrap(), Access::default())
+    }
+
+    #[test]
+    fn a_path_may_be_as_long_as_is_said_and_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = format!("unix:{}/", folder.path().display());
+        let path = |bytes: usize| format!("{start}{}", "x".repeat(bytes + "unix:".len() - start.len()));
+        assert!(bind(&path(LONGEST_PATH)).is_ok());
+        assert!(bind(&path(LONGEST_PATH + 1)).is_err());
+    }
+
+    /// As the check of the configuration says.
+    #[test]
+    fn every_address_is_ipv4_too() {
+        if !Path::new("/proc/net/if_inet6").exists() {
+            eprintln!("not tried: this kernel has no IPv6");
+            return;
+        }
+        let every = bind("[::]:0").unwrap();
+        let Endpoint::Tcp { port, .. } = *every.endpoint() else { panic!("{:?}", every.endpoint()) };
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
+        for taken in ["0.0.0.0", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
+            let error = bind(&format!("{taken}:{port}")).expect_err(taken).to_string();
+            assert!(error.contains("Address already in use"), "{error}");
+        }
     }
 }
