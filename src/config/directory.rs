@@ -124,8 +124,15 @@ fn read_ldap(section: &Section) -> Ldap {
         section.refuse("bind_password_file", "is set beside bind_password; accepted: one of the two");
     }
     let password = text.or(file);
-    if dn.is_some() != password.is_some() {
-        let missing = if dn.is_some() { "bind_password_file" } else { "bind_dn" };
+    let missing = match (&dn, &password) {
+        (Some(_), None) => Some("bind_password_file"),
+        (None, Some(_)) => Some("bind_dn"),
+        _ => None,
+    };
+    // One that is there and no good has been told of.
+    let is_told =
+        section.is_set("bind_dn") && (section.is_set("bind_password") || section.is_set("bind_password_file"));
+    if let Some(missing) = missing.filter(|_| !is_told) {
         section.refuse(missing, "is missing; accepted: bind_dn with bind_password or bind_password_file, or neither");
     }
     let sasl_external = section.flag("sasl_external", false);

@@ -154,8 +154,14 @@ fn read_transport(section: &Section) -> Transport {
         section.refuse("password_file", "is set beside password; accepted: one of the two");
     }
     let password = text.or(file);
-    if user.is_some() != password.is_some() {
-        let missing = if user.is_some() { "password_file" } else { "login" };
+    let missing = match (&user, &password) {
+        (Some(_), None) => Some("password_file"),
+        (None, Some(_)) => Some("login"),
+        _ => None,
+    };
+    // One that is there and no good has been told of.
+    let is_told = section.is_set("login") && (section.is_set("password") || section.is_set("password_file"));
+    if let Some(missing) = missing.filter(|_| !is_told) {
         section.refuse(missing, "is missing; accepted: login with password or password_file, or neither");
     }
     if user.is_some() && matches!(tls, Tls::Never | Tls::Offered) && !is_here(&server) {

@@ -225,7 +225,12 @@ impl<'a> Section<'a> {
     /// A text that is never shown. An empty one is refused: to a directory it is an anonymous bind, which would seem
     /// to succeed.
     pub fn secret(&self, key: &str) -> Option<String> {
-        let secret = self.take(key, |value| text_of(value, false))?;
+        let read = |value: &Value| match &value.kind {
+            ValueKind::String(text) => Ok(text.clone()),
+            // A number without its quotes is a secret too.
+            _ => Err("is no text; accepted: a text in quotes".into()),
+        };
+        let secret = self.take(key, read)?;
         if secret.is_empty() {
             self.refuse(key, "is empty; accepted: what the server knows, or no such key");
         }
