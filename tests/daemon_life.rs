@@ -367,6 +367,19 @@ fn a_new_token_of_the_api_is_in_force_after_a_reload() {
     assert_eq!(code(first), "401");
 }
 
+/// The first quota finds nothing watched; what cannot be watched is said then, and not before anybody cares.
+#[test]
+fn a_queue_is_watched_from_the_first_quota_on() {
+    let queue = "[[queue.source]]\nname = \"here\"\ncommand = [\"true\"]\nspool = \"DIR/none\"\n";
+    let daemon = Daemon::start(LDIF, queue);
+    let quota = "[[queue.quota]]\nname = \"all\"\nmessages = 1000\n";
+    assert!(!daemon.log().contains("event=queue-unwatched"), "{}", daemon.log());
+    daemon.configure("[[queue.source]]", &format!("{quota}[[queue.source]]"));
+    daemon.signal("HUP");
+    until("the folders of its queue are looked for", || daemon.log().contains("event=queue-unwatched"));
+    assert!(!daemon.log().contains("restart_needed_for"), "{}", daemon.log());
+}
+
 #[test]
 fn the_unix_socket_answers_too_and_garbage_is_hung_up_on() {
     let daemon = Daemon::start(LDIF, "");

@@ -139,14 +139,18 @@ impl House {
         for (host, source) in config.queue.sources.iter().enumerate() {
             let reader = adapters::mailqueue(source, config.queue.timeout);
             self.tasks.spawn(queue::follow::run(queues.clone(), host, reader, accounting.clone(), stop.clone()));
-            // Without quotas nobody wants to know, or to read that we may not.
-            if config.queue.settings.quotas.is_empty() {
-                continue;
-            }
-            let listen = |watch| queue::follow::listen(queues.clone(), host, watch, stop.clone());
-            if let Err(error) = adapters::departures(source).and_then(|watch| watch.map_or(Ok(()), listen)) {
-                crate::telemetry::events::queue_unwatched(&source.source.name, &error);
-            }
+            let (queues, source, stop) = (queues.clone(), source.clone(), stop.clone());
+            self.tasks.spawn(async move {
+                // Without quotas nobody wants to know, or to read that we may not; a reload may bring the first.
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = queues.limited() => {}
+                }
+                let listen = |watch| queue::follow::listen(queues.clone(), host, watch, stop.clone());
+                if let Err(error) = adapters::departures(&source).and_then(|watch| watch.map_or(Ok(()), listen)) {
+                    crate::telemetry::events::queue_unwatched(&source.source.name, &error);
+                }
+            });
         }
         self.tasks.spawn(queue::follow::decay(queues.clone(), accounting.clone(), stop.clone()));
     }

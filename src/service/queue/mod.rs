@@ -124,6 +124,12 @@ impl Queues {
         !self.set.load().is_empty()
     }
 
+    /// Returns when there are some.
+    pub async fn limited(&self) {
+        // The sender lives as long as we do.
+        let _ = self.soon.subscribe().wait_for(|()| self.are_limited()).await;
+    }
+
     pub fn sources(&self) -> &[Source] {
         &self.sources
     }
