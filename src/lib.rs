@@ -11,7 +11,7 @@
 //!   lines. Nothing here touches a file, a socket, a clock or a log.
 //! - **L1, the outside world.** [`directory`], [`ledger`], [`mailstore`], [`mailqueue`], [`mailer`], [`alarm`] and
 //!   [`unixquota`] each own a port trait and, beside it, the adapters that implement it. They never use one another.
-//!   [`telemetry`] (log events and counters) may be used from here up.
+//!   [`telemetry`] (log events and counters) and [`secret`] may be used from here up.
 //! - **L2, the work.** [`service`] joins ports and model: it keeps the state in memory, answers,
 //!   measures, enforces. It names no adapter and does not know the configuration.
 //! - **L3, the wiring.** [`config`] reads the settings and [`cli`] holds one file a command;
@@ -28,6 +28,7 @@ pub mod mailqueue;
 pub mod mailstore;
 pub mod quota;
 pub mod schedule;
+pub mod secret;
 pub mod service;
 pub mod telemetry;
 pub mod unixquota;

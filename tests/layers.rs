@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const PURE: [&str; 4] = ["quota", "wire", "account", "schedule"];
-const TELEMETRY: &str = "telemetry";
+/// Whatever is on no floor of its own: from the ports up it may be used.
+const COMMON: [&str; 2] = ["telemetry", "secret"];
 const PORTS: [&str; 7] = ["directory", "ledger", "mailstore", "mailer", "mailqueue", "alarm", "unixquota"];
 const SERVICE: &str = "service";
 const CONFIG: &str = "config";
@@ -161,9 +162,9 @@ fn against(own: &str, used: &str, inner: Option<&str>) -> Option<&'static str> {
     let allowed = match own {
         _ if own == used || own == "cli" || own.is_empty() => true,
         _ if PURE.contains(&own) => pure,
-        TELEMETRY => pure,
-        _ if PORTS.contains(&own) => pure || used == TELEMETRY,
-        SERVICE => pure || used == TELEMETRY || PORTS.contains(&used),
+        _ if COMMON.contains(&own) => pure,
+        _ if PORTS.contains(&own) => pure || COMMON.contains(&used),
+        SERVICE => pure || COMMON.contains(&used) || PORTS.contains(&used),
         CONFIG => used != "cli",
         _ => return Some("is of a floor that tests/layers.rs does not know"),
     };

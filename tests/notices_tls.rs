@@ -17,7 +17,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use mailquotad::mailer::{Login, Mail, MailError, Mailer, Password, SmtpMailer, SmtpOptions, Tls};
+use mailquotad::mailer::{Login, Mail, MailError, Mailer, SmtpMailer, SmtpOptions, Tls};
+use mailquotad::secret::Secret;
 use support::certificates::certify;
 use support::daemon::{Daemon, put_message, user};
 use support::dovecot::{Dovecot, PASSWORD, listener, until_listening};
@@ -90,7 +91,7 @@ async fn encrypted_from_the_start_or_by_starttls_with_the_right_password_and_a_c
             port,
             tls,
             ca_file: known.then(|| folder.path().join("ca.pem")),
-            login: password.map(|password| Login { user: "quota".into(), password: Password::Text(password.into()) }),
+            login: password.map(|password| Login { user: "quota".into(), password: Secret::Text(password.into()) }),
             hello: "localhost".into(),
             timeout: Duration::from_secs(30),
         };

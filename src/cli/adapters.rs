@@ -9,15 +9,15 @@ use anyhow::{Context, Result};
 use crate::alarm::{Alarms, Outside};
 use crate::config::{self, Config, DirectorySource, StoreKind, TransportKind};
 use crate::directory::Directory;
-use crate::directory::ldap::{Bind, Follow, LdapDirectory, LdapOptions, Password, Tls};
+use crate::directory::ldap::{Bind, Follow, LdapDirectory, LdapOptions, Tls};
 use crate::directory::ldif::{LdifDirectory, LdifOptions};
 use crate::ledger::{SledLedger, SledOptions};
-use crate::mailer::{self, LmtpMailer, LmtpOptions, Login, Mailer, SmtpMailer, SmtpOptions};
+use crate::mailer::{LmtpMailer, LmtpOptions, Login, Mailer, SmtpMailer, SmtpOptions};
 use crate::mailqueue::{Command, CommandOptions, Either, MailQueue, Showq, ShowqOptions, Watch, WatchOptions};
 use crate::mailstore::doveadm::{DoveadmLogin, DoveadmOptions, DoveadmStore};
 use crate::mailstore::imap::{self, ImapOptions, ImapStore};
 use crate::mailstore::maildir::{self, MaildirOptions, MaildirStore};
-use crate::mailstore::remote::{FolderNames, Secret, Server};
+use crate::mailstore::remote::{FolderNames, Server};
 use crate::mailstore::{MailStore, Paths, ReportedStore, Stop, WatchError};
 use crate::quota::Units;
 use crate::service;
@@ -49,13 +49,9 @@ pub fn directory(config: &Config) -> Result<Arc<dyn Directory>> {
 }
 
 pub fn ldap(options: &config::Directory, source: &config::Ldap) -> LdapOptions {
-    let password = |password: &config::Password| match password {
-        config::Password::Text(text) => Password::Text(text.clone()),
-        config::Password::File(path) => Password::File(path.clone()),
-    };
     let bind = match &source.bind {
         _ if source.sasl_external => Bind::External,
-        Some(bind) => Bind::Simple { dn: bind.dn.clone(), password: password(&bind.password) },
+        Some(bind) => Bind::Simple { dn: bind.dn.clone(), password: bind.password.clone() },
         None => Bind::Anonymous,
     };
     LdapOptions {
@@ -96,13 +92,7 @@ pub fn mailer(config: &Config) -> Result<Arc<dyn Mailer>> {
     if options.kind == TransportKind::Lmtp {
         return Ok(Arc::new(LmtpMailer::new(LmtpOptions { server: options.server.clone(), hello, timeout })));
     }
-    let login = options.login.as_ref().map(|(user, password)| {
-        let password = match password {
-            config::Password::Text(text) => mailer::Password::Text(text.clone()),
-            config::Password::File(file) => mailer::Password::File(file.clone()),
-        };
-        Login { user: user.clone(), password }
-    });
+    let login = options.login.clone().map(|(user, password)| Login { user, password });
     // A file that is not there is a mistake that is better told of now than with the first notice.
     if let Some(Err(why)) = login.as_ref().map(|login| login.password.read()) {
         anyhow::bail!("notify.password_file {why}");
@@ -167,19 +157,12 @@ pub fn imap(config: &Config) -> Option<ImapStore> {
         tls,
         user: options.user.clone(),
         master: options.master.as_str().into(),
-        password: secret(&options.password),
+        password: options.password.clone(),
         login: options.login,
         login_name: options.login_name.as_str().into(),
         names: folder_names(config),
         types: config.quota.types.clone(),
     }))
-}
-
-fn secret(password: &config::Password) -> Secret {
-    match password {
-        config::Password::Text(text) => Secret::Text(text.clone()),
-        config::Password::File(path) => Secret::File(path.clone()),
-    }
 }
 
 fn folder_names(config: &Config) -> FolderNames {
@@ -194,8 +177,8 @@ fn doveadm(config: &Config, options: &config::Doveadm) -> DoveadmOptions {
         server: Server { host, port, tls, ca_file: options.ca_file.clone(), timeout: options.timeout },
         path,
         login: match &options.login {
-            config::DoveadmKey::Key(key) => DoveadmLogin::Key(secret(key)),
-            config::DoveadmKey::Password(password) => DoveadmLogin::Password(secret(password)),
+            config::DoveadmKey::Key(key) => DoveadmLogin::Key(key.clone()),
+            config::DoveadmKey::Password(password) => DoveadmLogin::Password(password.clone()),
         },
         names: folder_names(config),
     }

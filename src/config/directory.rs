@@ -1,10 +1,10 @@
 //! `[directory]`: where limits and statuses come from, and what their attributes are called.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::directory::entry::{AttributeMap, EntryReader, Meaning, Preset};
+use crate::secret::Secret;
 
 use super::reader::Section;
 use super::words;
@@ -48,24 +48,7 @@ pub struct Ldap {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
     pub dn: String,
-    pub password: Password,
-}
-
-/// Never printed, not even by a debugger's format.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Password {
-    Text(String),
-    /// Read when it is needed, so that it may be changed without a restart.
-    File(PathBuf),
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Password::Text(_) => f.write_str("Text(hidden)"),
-            Password::File(path) => write!(f, "File({})", path.display()),
-        }
-    }
+    pub password: Secret,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +101,8 @@ fn read_ldap(section: &Section) -> Ldap {
         section.refuse("start_tls", "does not go with ldaps://; accepted: one of the two");
     }
     let dn = section.optional("bind_dn", words::any);
-    let text = section.secret("bind_password").map(Password::Text);
-    let file = section.optional("bind_password_file", words::absolute).map(Password::File);
+    let text = section.secret("bind_password").map(Secret::Text);
+    let file = section.optional("bind_password_file", words::absolute).map(Secret::File);
     if text.is_some() && file.is_some() {
         section.refuse("bind_password_file", "is set beside bind_password; accepted: one of the two");
     }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::mailstore::imap::{Login, Tls};
+use crate::secret::Secret;
 use crate::wire::endpoint::Endpoint;
 use crate::wire::imap::command;
 use crate::wire::template::Template;
 
-use super::directory::Password;
 use super::reader::Section;
 use super::words;
 
@@ -22,7 +22,7 @@ pub struct Imap {
     /// Whose mailbox it is, as the server names users.
     pub user: Template,
     pub master: String,
-    pub password: Password,
+    pub password: Secret,
     pub login: Login,
     pub login_name: String,
     pub timeout: Duration,
@@ -37,8 +37,8 @@ pub(super) fn read(section: &Section, wanted: bool) -> Option<Imap> {
     let ca_file = section.optional("imap_ca_file", words::absolute);
     let user = section.text("imap_user", "%u", |text| Template::name(text).map_err(|error| error.to_string()));
     let master = section.optional("imap_master", words::any);
-    let text = section.secret("imap_password").map(Password::Text);
-    let file = section.optional("imap_password_file", words::absolute).map(Password::File);
+    let text = section.secret("imap_password").map(Secret::Text);
+    let file = section.optional("imap_password_file", words::absolute).map(Secret::File);
     let login = section.text("imap_login", "auto", words::one_of(&logins));
     let login_name = section.text("imap_login_name", "%u*%m", login_name);
     let timeout = section.text("imap_timeout", "2m", words::delay);

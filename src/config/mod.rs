@@ -25,7 +25,7 @@ mod words;
 
 use std::path::Path;
 
-pub use directory::{Bind, Directory, DirectorySource, Follow, Ldap, Password};
+pub use directory::{Bind, Directory, DirectorySource, Follow, Ldap};
 pub use dovecot::Dovecot;
 pub use house::{Http, Jobs};
 pub use imap::Imap;

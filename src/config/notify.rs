@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::mailer::Tls;
+use crate::secret::Secret;
 use crate::service::notify::words::{Language, Words};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::notice::{Address, Sender, Template};
 
-use super::directory::Password;
 use super::reader::Section;
 use super::words;
 
@@ -53,7 +53,7 @@ pub struct Transport {
     pub timeout: Duration,
     pub tls: Tls,
     pub ca_file: Option<PathBuf>,
-    pub login: Option<(String, Password)>,
+    pub login: Option<(String, Secret)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +147,8 @@ fn read_transport(section: &Section) -> Transport {
     let tls = section.text("tls", "never", words::one_of(&tls));
     let ca_file = section.optional("ca_file", words::absolute);
     let user = section.optional("login", words::any);
-    let text = section.secret("password").map(Password::Text);
-    let file = section.optional("password_file", words::absolute).map(Password::File);
+    let text = section.secret("password").map(Secret::Text);
+    let file = section.optional("password_file", words::absolute).map(Secret::File);
     section.always();
     if text.is_some() && file.is_some() {
         section.refuse("password_file", "is set beside password; accepted: one of the two");

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::mailstore::maildir::{Layout, Means, SizeKind};
+use crate::secret::Secret;
 use crate::wire::template::Template;
 
-use super::directory::Password;
 use super::imap::{self, Imap};
 use super::reader::Section;
 use super::words;
@@ -85,8 +85,8 @@ pub struct Url {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DoveadmKey {
-    Key(Password),
-    Password(Password),
+    Key(Secret),
+    Password(Secret),
 }
 
 impl MailStore {
@@ -152,13 +152,13 @@ pub(super) fn read_mailstore(section: Section) -> MailStore {
 fn read_doveadm(section: &Section, wanted: bool) -> Option<Doveadm> {
     let url = section.text("doveadm_url", "http://127.0.0.1:8080/doveadm/v1", words::http_url);
     let mut given = Vec::new();
-    given.extend(section.secret("doveadm_api_key").map(|text| DoveadmKey::Key(Password::Text(text))));
+    given.extend(section.secret("doveadm_api_key").map(|text| DoveadmKey::Key(Secret::Text(text))));
     given.extend(
-        section.optional("doveadm_api_key_file", words::absolute).map(|file| DoveadmKey::Key(Password::File(file))),
+        section.optional("doveadm_api_key_file", words::absolute).map(|file| DoveadmKey::Key(Secret::File(file))),
     );
-    given.extend(section.secret("doveadm_password").map(|text| DoveadmKey::Password(Password::Text(text))));
+    given.extend(section.secret("doveadm_password").map(|text| DoveadmKey::Password(Secret::Text(text))));
     let file = section.optional("doveadm_password_file", words::absolute);
-    given.extend(file.map(|file| DoveadmKey::Password(Password::File(file))));
+    given.extend(file.map(|file| DoveadmKey::Password(Secret::File(file))));
     let ca_file = section.optional("doveadm_ca_file", words::absolute);
     let timeout = section.text("doveadm_timeout", "10s", words::delay);
     if wanted && given.len() != 1 {

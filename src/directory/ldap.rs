@@ -35,7 +35,7 @@ use super::{Change, Directory, DirectoryError, Wish, Written};
 use crate::account::Writable;
 use crate::wire::dn;
 
-pub use self::server::{Bind, Password, Tls};
+pub use self::server::{Bind, Tls};
 
 #[derive(Clone, Debug)]
 pub struct LdapOptions {

@@ -8,7 +8,7 @@ mod lmtp;
 mod smtp;
 
 pub use lmtp::{LmtpMailer, LmtpOptions};
-pub use smtp::{Login, Password, SmtpMailer, SmtpOptions, Tls};
+pub use smtp::{Login, SmtpMailer, SmtpOptions, Tls};
 
 use async_trait::async_trait;
 

@@ -3,6 +3,7 @@
 //! The dialog is led here, command by command, because lettre's transport does not say which of them was
 //! refused: a code of class 5 means "drop this notice" only where it is about the recipient or the message.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use lettre::transport::smtp::{Error, commands};
 
 use super::{Mail, MailError, Mailer};
+use crate::secret::Secret;
 use crate::wire::notice::Address;
 
 /// How long a server may take to say goodbye.
@@ -33,30 +35,7 @@ pub enum Tls {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     pub user: String,
-    pub password: Password,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-pub enum Password {
-    Text(String),
-    /// Read for each login, so that it may be changed without a restart.
-    File(PathBuf),
-}
-
-impl Password {
-    /// Fails with the file and what is wrong with it.
-    pub fn read(&self) -> Result<String, String> {
-        match self {
-            Password::Text(text) => Ok(text.clone()),
-            Password::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-                match text.trim_end_matches(['\r', '\n']) {
-                    "" => Err(format!("{}: is empty; accepted: the password", path.display())),
-                    password => Ok(password.to_owned()),
-                }
-            }
-        }
-    }
+    pub password: Secret,
 }
 
 impl std::fmt::Debug for Login {
@@ -104,8 +83,9 @@ impl SmtpMailer {
     /// can mend it: a refused login must not cost a notice.
     async fn open(&self) -> Result<AsyncSmtpConnection, MailError> {
         let login = self.options.login.as_ref();
-        let password = login.map(|login| login.password.read()).transpose().map_err(MailError::Away)?;
-        let login = login.zip(password).map(|(login, password)| Credentials::new(login.user.clone(), password));
+        let credentials = |login: &Login| Ok(Credentials::new(login.user.clone(), login.password.read()?));
+        let login =
+            login.map(credentials).transpose().map_err(|error: io::Error| MailError::Away(error.to_string()))?;
         self.connect(login).await.map_err(|error| MailError::Away(told(&error)))
     }
 

@@ -12,10 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::remote::{Dialer, FolderNames, Secret, Server};
+use super::remote::{Dialer, FolderNames, Server};
 use super::{MailStore, MailStoreError, MailboxRef, Measurement};
 use crate::quota::usage::canonical_folder;
 use crate::quota::{CellKey, Usage};
+use crate::secret::Secret;
 
 /// Far more than the folders of any mailbox make: an answer is read into memory.
 const LARGEST: u64 = 64 << 20;

@@ -25,33 +25,6 @@ pub struct Server {
     pub timeout: Duration,
 }
 
-/// What a program shows to be let in; read when it is needed, so that a new one needs no restart.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Secret {
-    Text(String),
-    File(PathBuf),
-}
-
-impl Secret {
-    pub fn read(&self) -> io::Result<String> {
-        let named =
-            |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        match self {
-            Secret::Text(text) => Ok(text.clone()),
-            Secret::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| named(path, error))?;
-                Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(hidden)")
-    }
-}
-
 /// Connections to one server. The TLS settings are made once: reading the system's certificates takes longer than an
 /// exchange.
 pub struct Dialer {

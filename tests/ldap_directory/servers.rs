@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use mailquotad::directory::ldap::{Bind, Password};
+use mailquotad::directory::ldap::Bind;
+use mailquotad::secret::Secret;
 
 use crate::certificates::certify;
 use crate::followed::{Followed, options};
@@ -59,7 +60,7 @@ async fn over_ldaps_and_with_a_password_in_a_file() {
     options.urls = vec![tls];
     options.tls.ca_file = Some(slapd.path("ca.pem"));
     let Bind::Simple { dn, .. } = options.bind else { panic!() };
-    options.bind = Bind::Simple { dn, password: Password::File(slapd.path("password")) };
+    options.bind = Bind::Simple { dn, password: Secret::File(slapd.path("password")) };
     let followed = Followed::start(options);
     followed.until("the file is missed", |f| f.status.state().lost.is_some_and(|why| why.contains("/password"))).await;
     // Read again for each try.

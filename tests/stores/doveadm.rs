@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use mailquotad::mailstore::MailStore;
 use mailquotad::mailstore::doveadm::{DoveadmLogin, DoveadmOptions, DoveadmStore};
-use mailquotad::mailstore::remote::{FolderNames, Secret, Server};
+use mailquotad::mailstore::remote::{FolderNames, Server};
+use mailquotad::secret::Secret;
 
 use super::contract::{ANNA, KEY, Site, holds_to_the_contract, knows_whom_it_does_not_know, mailbox, measured, serve};
 use super::support::daemon::Daemon;

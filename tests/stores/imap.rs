@@ -6,8 +6,9 @@ use std::time::Duration;
 use mailquotad::mailstore::doveadm::DoveadmStore;
 use mailquotad::mailstore::imap::{ImapOptions, ImapStore, Login, Tls};
 use mailquotad::mailstore::maildir::{MaildirOptions, MaildirStore, SizeKind};
-use mailquotad::mailstore::remote::{FolderNames, Secret, Server};
+use mailquotad::mailstore::remote::{FolderNames, Server};
 use mailquotad::mailstore::{MailStore, MailboxRef};
+use mailquotad::secret::Secret;
 use mailquotad::wire::content_type::TypeTable;
 use mailquotad::wire::template::Template;
 

@@ -10,10 +10,11 @@ use mailquotad::account::{AccountEntry, Entry, Status};
 use mailquotad::config::Config;
 use mailquotad::directory::Directory;
 use mailquotad::directory::entry::{EntryReader, Preset};
-use mailquotad::directory::ldap::{Bind, LdapDirectory, LdapOptions, Password};
+use mailquotad::directory::ldap::{Bind, LdapDirectory, LdapOptions};
 use mailquotad::ledger::{Ledger, MemoryLedger, Shelf};
 use mailquotad::quota::spec::Measure;
 use mailquotad::quota::{Spec, Units};
+use mailquotad::secret::Secret;
 use mailquotad::service::account::{Account, Links};
 use mailquotad::service::accounting::Accounting;
 use mailquotad::service::clock::SystemClock;
@@ -54,7 +55,7 @@ pub fn options(servers: &[&Slapd]) -> LdapOptions {
     let urls: Vec<String> = servers.iter().map(|slapd| slapd.url()).collect();
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
     let mut options = LdapOptions::new(&urls, &[SUFFIX], EntryReader::new(Preset::Sun));
-    options.bind = Bind::Simple { dn: DAEMON.to_owned(), password: Password::Text(PASSWORD.to_owned()) };
+    options.bind = Bind::Simple { dn: DAEMON.to_owned(), password: Secret::Text(PASSWORD.to_owned()) };
     options.timeout = Duration::from_secs(5);
     options.writes_per_second = 100_000;
     options

@@ -1,7 +1,6 @@
 //! Reaching a server: the socket, TLS, and who we are.
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 
 use super::LdapOptions;
 use super::connection::{Connection, Fault};
+use crate::secret::Secret;
 
 /// Who we are to the server.
 #[derive(Clone, Debug)]
@@ -22,27 +22,10 @@ pub enum Bind {
     Anonymous,
     Simple {
         dn: String,
-        password: Password,
+        password: Secret,
     },
     /// Whoever the server takes us for: by our user id on ldapi://, by our certificate over TLS.
     External,
-}
-
-/// Never printed.
-#[derive(Clone)]
-pub enum Password {
-    Text(String),
-    /// Read for every bind, so that it may be changed without a restart.
-    File(PathBuf),
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Password::Text(_) => f.write_str("Text(hidden)"),
-            Password::File(path) => write!(f, "File({})", path.display()),
-        }
-    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -157,25 +140,14 @@ async fn bind(connection: &Connection, bind: &Bind) -> Result<(), Fault> {
     let mut ldap = connection.operation();
     let answer = match bind {
         Bind::Anonymous => return connection.ping().await,
-        Bind::Simple { dn, password } => ldap.simple_bind(dn, &read(password)?).await?,
+        Bind::Simple { dn, password } => {
+            let password = password.read().map_err(|error| Fault::Lost(error.to_string()))?;
+            ldap.simple_bind(dn, &password).await?
+        }
         Bind::External => ldap.sasl_external_bind().await?,
     };
     answer.success()?;
     Ok(())
-}
-
-fn read(password: &Password) -> Result<String, Fault> {
-    match password {
-        Password::Text(text) => Ok(text.clone()),
-        Password::File(path) => match fs::read_to_string(path) {
-            // An empty password is an anonymous bind (RFC 4513 section 5.1.2), which would seem to succeed.
-            Ok(text) if text.trim_end_matches(['\r', '\n']).is_empty() => {
-                Err(Fault::Lost(format!("{}: is empty; accepted: the password", path.display())))
-            }
-            Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
-            Err(why) => Err(Fault::Lost(format!("{}: {why}", path.display()))),
-        },
-    }
 }
 
 /// RFC 3986 section 2.1; what is no escape stays.
