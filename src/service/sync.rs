@@ -44,6 +44,8 @@ pub struct Sync {
     limits: Pool<Limits>,
     /// Entries that cannot be read: where each is, and in which full load it was last named.
     bad: HashMap<EntryId, (Box<str>, u32)>,
+    /// Entries whose address another one has taken over, by that address, the latest last. Few, for it is a mistake.
+    displaced: HashMap<Box<str>, Vec<EntryId>>,
     snapshot: Snapshot,
     gone: Gone,
     /// Accounts of the first load that the snapshot does not have yet.
@@ -67,6 +69,7 @@ impl Sync {
             specs: Pool::default(),
             limits: Pool::default(),
             bad: HashMap::new(),
+            displaced: HashMap::new(),
             unwritten: Vec::new(),
         }
     }
@@ -248,19 +251,11 @@ impl Sync {
     fn leave(&mut self, what: What) {
         match what {
             What::Account(account) => {
-                let subject = Subject::Account(account.address.clone());
-                let mut taken_over = false;
-                drop(self.accounting.with_seat(&account, |seat, batch| {
-                    taken_over = seat.gone;
-                    if seat.wished.take().is_some() {
-                        batch.push(outbox::remove(&subject));
-                    }
-                    if std::mem::take(&mut seat.flag_wished) {
-                        batch.push(outbox::remove(&over_flag::subject(&account.address)));
-                    }
-                }));
+                self.reinstate(&account);
+                let taken_over = account.lock().gone;
                 self.withdraw(&account);
                 if !taken_over {
+                    self.void_wishes(&account);
                     self.mark_gone(&account.address);
                 }
                 // Not within `withdraw`: an account that is taken over joins the same domain next.
@@ -288,6 +283,14 @@ impl Sync {
                 }
             }
         }
+    }
+
+    /// An account that has gone, and whose address nobody else has, has no status to write.
+    fn void_wishes(&self, account: &Account) {
+        let mut seat = account.lock();
+        let status = seat.wished.take().map(|_| outbox::remove(&Subject::Account(account.address.clone())));
+        let flag = std::mem::take(&mut seat.flag_wished).then(|| outbox::remove(&over_flag::subject(&account.address)));
+        drop(self.accounting.submit(status.into_iter().chain(flag).collect()));
     }
 }
 

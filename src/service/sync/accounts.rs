@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::keeping::entry_of;
 use super::known::What;
 use super::{Sync, read};
 use crate::account::{AccountEntry, domain_of};
@@ -20,7 +21,10 @@ impl Sync {
     pub(super) fn account(&mut self, entry: AccountEntry, before: Option<&What>) -> Arc<Account> {
         let settings = self.accounting.settings.load_full();
         let kept = match before {
-            Some(What::Account(account)) if account.address == entry.address => Some(account.clone()),
+            // Of two entries with one address, the one that was told last has it.
+            Some(What::Account(account)) if account.address == entry.address && !account.lock().gone => {
+                Some(account.clone())
+            }
             _ => None,
         };
         let last_good = kept.as_ref().map(|account| account.lock().specs.clone());
@@ -126,6 +130,9 @@ impl Sync {
                     }
                 };
                 self.withdraw(&old);
+                if old.id != entry.id {
+                    self.displaced.entry(entry.address.clone()).or_default().push(old.id);
+                }
                 record
             }
             None => record.unwrap_or_else(|| stored(&*self.accounting.ledger, &entry.address)),
@@ -209,6 +216,31 @@ impl Sync {
         }
     }
 
+    /// An account leaves: if it had taken its address from another entry that is there still, that one has it again.
+    pub(super) fn reinstate(&mut self, account: &Account) {
+        let Some(mut displaced) = self.displaced.remove(&account.address) else { return };
+        displaced.retain(|id| *id != account.id);
+        if !account.lock().gone {
+            let before = std::iter::from_fn(|| displaced.pop()).find_map(|id| match self.known.find(id) {
+                Some(What::Account(before)) if before.address == account.address => Some(before),
+                _ => None,
+            });
+            if let Some(before) = before {
+                let named = before.lock().named;
+                let (entry, problem) = entry_of(&before);
+                let specs = before.lock().specs.clone();
+                let again = self.seat(entry, None, specs, problem, None);
+                // Nobody takes anything over: this one goes.
+                self.known.put(before.id, What::Account(again), named);
+                displaced.retain(|id| *id != before.id);
+            }
+        }
+        match displaced.is_empty() {
+            true => drop(self.displaced.remove(&account.address)),
+            false => drop(self.displaced.insert(account.address.clone(), displaced)),
+        }
+    }
+
     /// Takes an account out of memory. What the ledger has of it stays there: should the entry come
     /// back, so do its usage and its clock.
     pub(super) fn withdraw(&mut self, account: &Arc<Account>) {
@@ -221,10 +253,8 @@ impl Sync {
         drop(self.accounting.with_seat(account, |seat, _| {
             seat.gone = true;
             self.status.problem(seat.problem().is_some(), false);
-            seat.set_problem(None);
             seat.cells = Default::default();
             links = seat.links().clone();
-            seat.set_links(Links::default());
         }));
         let target = Target::Account(account.clone());
         links.alternates.iter().for_each(|alternate| book.remove_other(alternate, &target));

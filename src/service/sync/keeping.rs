@@ -223,6 +223,13 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 fn kept(account: &Account) -> Kept {
+    let (entry, problem) = entry_of(account);
+    Kept::Account { entry, problem }
+}
+
+/// The entry that led to an account, with its last good quotas in the units of what is kept, and why they are not the
+/// directory's own.
+pub(super) fn entry_of(account: &Account) -> (AccountEntry, Option<Box<str>>) {
     let seat = account.lock();
     let spec = |spec: &Spec, measure| (*spec != Spec::ABSENT).then(|| spec.display(measure).to_string().into());
     let links = seat.links().clone();
@@ -239,7 +246,7 @@ fn kept(account: &Account) -> Kept {
         rules: links.rules,
         attributes: seat.attributes().clone(),
     };
-    Kept::Account { entry, problem: seat.problem().map(Into::into) }
+    (entry, seat.problem().map(Into::into))
 }
 
 fn specs_of(entry: &AccountEntry) -> Specs {

@@ -1,11 +1,13 @@
 //! Accounts that have gone from the directory: what the ledger knows of them, for how long, and when it ends.
 
+#[path = "../support"]
 mod support {
     pub mod failing_ledger;
     pub mod site;
 }
 
-use std::collections::BTreeMap;
+mod steps;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use mailquotad::account::{Entry, EntryId};
 use mailquotad::directory::Change;
 use mailquotad::ledger::{Ledger, MAX_OPS, MemoryLedger, Op, Record, Shelf, SledLedger};
 use mailquotad::quota::{CellKey, Cells, Level, Moment, Usage};
-use proptest::prelude::*;
+use mailquotad::service::book::Target;
 use support::failing_ledger::FailingLedger;
 use support::site::{Site, account, domain};
 use tokio::runtime::Runtime;
@@ -208,6 +210,54 @@ fn an_account_that_is_renamed_or_taken_over_is_gone_only_where_nobody_has_its_ad
     assert_eq!((known(&*ledger, ANN), site.metrics.gone.get()), (None, 0));
 }
 
+/// An entry that was deleted and made anew comes before the news that the old one is gone.
+#[test]
+fn a_status_that_is_to_be_written_is_so_though_another_entry_takes_the_address_over() {
+    let ledger = memory();
+    let mut site = following(&ledger);
+    apply(&mut site, load([account(1, ANN, "10")]));
+    site.holds(ANN, 11, 1);
+    let wish = format!("Outbox a{ANN}");
+    assert!(traces(&*ledger, ANN).contains(&wish));
+    apply(&mut site, [Change::Entry(account(2, ANN, "10")), Change::Gone(EntryId(1)), reached()]);
+    assert!(traces(&*ledger, ANN).contains(&wish) && level(&site, ANN) == Level::Blocked);
+    apply(&mut site, [Change::Gone(EntryId(2)), reached()]);
+    assert!(!traces(&*ledger, ANN).contains(&wish));
+}
+
+/// Two entries with one address, by a mistake that is undone.
+#[test]
+fn of_two_entries_with_one_address_the_other_has_it_when_one_goes() {
+    let ledger = memory();
+    let mut site = following(&ledger);
+    let with_alias = |number: u128, alias: &str, quota: &str| {
+        let Entry::Account(mut entry) = account(number, ANN, quota) else { unreachable!() };
+        entry.alternates = vec![alias.into()];
+        Change::Entry(Entry::Account(entry))
+    };
+    let leads = |site: &Site, alias: &str| matches!(site.accounting.book.find(alias), Some(Target::Account(_)));
+    apply(&mut site, load([]));
+    apply(&mut site, [with_alias(1, "a@example.org", "1K"), with_alias(2, "b@example.org", "2K")]);
+    site.holds(ANN, 11, 1);
+    let limit = |site: &Site| site.accounting.book.account(ANN).unwrap().lock().limits.buckets()[0].limit.bytes;
+    assert_eq!((limit(&site), leads(&site, "a@example.org"), leads(&site, "b@example.org")), (Some(2048), false, true));
+    // The one that was there first is told again, as whenever something about it changes.
+    apply(&mut site, [with_alias(1, "a@example.org", "3K")]);
+    assert_eq!((limit(&site), used(&site, ANN)), (Some(3072), 11));
+    for (gone, left) in [(1, 2), (2, 1)] {
+        apply(&mut site, [with_alias(left, "x@example.org", "5K"), with_alias(gone, "y@example.org", "6K")]);
+        apply(&mut site, [Change::Gone(EntryId(gone)), reached()]);
+        assert_eq!((limit(&site), used(&site, ANN), site.metrics.gone.get()), (Some(5120), 11, 0), "{left} is left");
+        assert_eq!((leads(&site, "x@example.org"), leads(&site, "y@example.org")), (true, false));
+        let domain = site.accounting.book.domain("example.org").unwrap();
+        let domain = domain.lock();
+        assert_eq!((domain.held.usage(), domain.accounts()), (Usage::new(11, 1), 1));
+    }
+    pass(&mut site, HOUR * 100);
+    apply(&mut site, [Change::Gone(EntryId(1)), reached()]);
+    assert_eq!((site.accounting.book.accounts(), site.metrics.gone.get()), (0, 1));
+}
+
 #[test]
 fn neither_an_outage_nor_a_stop_nor_a_clock_that_jumps_makes_anybody_older() {
     let ledger = memory();
@@ -371,116 +421,4 @@ fn a_new_account_of_a_forgotten_name_is_stored_as_any_other() {
     assert_eq!(known(&*ledger, ANN), Some(101));
     site.holds(ANN, 102, 1);
     assert_eq!(known(&*ledger, ANN), Some(102), "from here on both count alike");
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Comes(usize),
-    Goes(usize),
-    Holds(usize, u64),
-    Hours(u32),
-    Look,
-    Away,
-    Back,
-    Restart,
-}
-
-const NAMES: [&str; 4] = ["a@example.org", "ab@example.org", "b@example.net", "z@example.net"];
-
-fn step() -> impl Strategy<Value = Step> {
-    let name = 0..NAMES.len();
-    prop_oneof![
-        4 => name.clone().prop_map(Step::Comes),
-        4 => name.clone().prop_map(Step::Goes),
-        3 => (name, 1..1000_u64).prop_map(|(name, bytes)| Step::Holds(name, bytes)),
-        4 => (1..25_u32).prop_map(Step::Hours),
-        4 => Just(Step::Look),
-        1 => Just(Step::Away),
-        1 => Just(Step::Back),
-        1 => Just(Step::Restart),
-    ]
-}
-
-/// What there is to know of a name.
-#[derive(Clone, Copy, Default)]
-struct Known {
-    bytes: u64,
-    /// For how many hours it has been gone, as far as they count.
-    gone: Option<u32>,
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Whoever is there has what he had, whoever is not has it for thirty hours that count, and not after the first
-    /// look from then on.
-    #[test]
-    fn nobody_is_forgotten_too_early_or_too_late(steps in prop::collection::vec(step(), 0..60)) {
-        let ledger = memory();
-        let mut site = following(&ledger);
-        apply(&mut site, load([]));
-        let mut model: BTreeMap<usize, Known> = BTreeMap::new();
-        let mut there = true;
-        for step in steps {
-            match step {
-                Step::Comes(name) if there => {
-                    apply(&mut site, [Change::Entry(account(name as u128, NAMES[name], "")), reached()]);
-                    model.entry(name).or_default().gone = None;
-                }
-                Step::Goes(name) if there => {
-                    apply(&mut site, [Change::Gone(EntryId(name as u128)), reached()]);
-                    if let Some(known) = model.get_mut(&name) {
-                        known.gone.get_or_insert(0);
-                    }
-                }
-                Step::Holds(name, bytes) => {
-                    if let Some(known) = model.get_mut(&name).filter(|known| known.gone.is_none()) {
-                        let ann = site.accounting.book.account(NAMES[name]).unwrap();
-                        site.holds(NAMES[name], bytes, 1);
-                        // As whoever measures does where the ledger says that it is elsewhere.
-                        let present = ledger.read(NAMES[name]).unwrap().unwrap().revision;
-                        site.accounting.stored_anew(&ann, present).wait().unwrap();
-                        known.bytes = bytes;
-                    }
-                }
-                Step::Hours(hours) => {
-                    site.clock.pass(HOUR * hours);
-                    for gone in model.values_mut().filter_map(|known| known.gone.as_mut()).filter(|_| there) {
-                        *gone += hours;
-                    }
-                }
-                Step::Look => {
-                    look(&mut site);
-                    if there {
-                        model.retain(|_, known| known.gone.is_none_or(|gone| gone < 30));
-                    }
-                }
-                Step::Away => {
-                    apply(&mut site, [away()]);
-                    there = false;
-                }
-                Step::Back => {
-                    apply(&mut site, [reached()]);
-                    there = true;
-                }
-                Step::Restart => {
-                    wait(site.sync.settle());
-                    let (after, whole) = restarted(&ledger);
-                    prop_assert!(whole);
-                    (site, there) = (after, false);
-                }
-                Step::Comes(_) | Step::Goes(_) => {}
-            }
-            for (index, name) in NAMES.iter().enumerate() {
-                let known_of = model.get(&index).copied();
-                let bytes = known_of.map_or(0, |known| known.bytes);
-                prop_assert_eq!(known(&*ledger, name).unwrap_or(0), bytes, "{} in the ledger", name);
-                let present = known_of.is_some_and(|known| known.gone.is_none());
-                prop_assert_eq!(site.accounting.book.account(name).is_some(), present);
-                if present {
-                    prop_assert_eq!(used(&site, name), bytes, "{} in memory", name);
-                }
-            }
-        }
-    }
 }
